@@ -1,0 +1,1 @@
+"""Models behind one protocol (`base`): diffusers here, ComfyUI's own in the node pack."""

@@ -90,9 +90,9 @@ class ComfyClient:
         self._opener = urllib.request.build_opener(*handlers)
 
     def request(self, path: str, data: bytes | None = None, content_type: str = "application/json",
-                **query: str) -> bytes:
+                query: Mapping[str, str] | None = None) -> bytes:
         """The body of a GET, or of a POST where `data` is given."""
-        request = urllib.request.Request(self.address.http(path, **query), data=data)
+        request = urllib.request.Request(self.address.http(path, **(query or {})), data=data)
         if data is not None:
             request.add_header("Content-Type", content_type)
         try:
@@ -110,9 +110,9 @@ class ComfyClient:
             raise SowError(f"Cannot reach a ComfyUI server at {self.address} ({reason}); "
                            "start it, or name another with --server.") from error
 
-    def get(self, path: str, **query: str) -> Any:
+    def get(self, path: str) -> Any:
         """The JSON of a route."""
-        body = self.request(path, **query)
+        body = self.request(path)
         try:
             return json.loads(body)
         except ValueError as error:
@@ -169,8 +169,8 @@ class ComfyClient:
 
     def file(self, reference: Mapping[str, Any]) -> bytes:
         """The bytes of a saved file {filename, subfolder, type}."""
-        return self.request("/view", filename=str(reference.get("filename", "")),
-                            subfolder=str(reference.get("subfolder", "")), type=str(reference.get("type", "")))
+        query = {key: str(reference.get(key, "")) for key in ("filename", "subfolder", "type")}
+        return self.request("/view", query=query)
 
     @contextlib.contextmanager
     def messages(self) -> Iterator[MessageStream]:
@@ -198,7 +198,8 @@ class MessageStream:
         try:
             options: dict[str, Any] = {"proxy": None} if address.loopback else {}
             # A latent preview is larger than the default limit of 1 MiB only rarely; none is refused.
-            self._socket = connect(address.websocket(client_id), max_size=None, open_timeout=10, **options)
+            self._socket = connect(address.websocket(client_id), max_size=None, open_timeout=10,
+                                   close_timeout=1, **options)
         except (OSError, WebSocketException):
             self._socket = None
 

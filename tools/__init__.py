@@ -1,0 +1,1 @@
+"""Tools that build what the project ships. Not needed at run time."""

@@ -86,7 +86,7 @@ def load_clip(root: Path, config: dict[str, Any], state: dict[str, Any]) -> Any:
     prefix = "text_model."
     named = {key if key.startswith(prefix) else prefix + key: value for key, value in state.items()}
     named = {key: value for key, value in named.items() if not key.endswith("position_ids")}
-    missing, unexpected = clip.cond_stage_model.clip_l.transformer.load_state_dict(named, strict=True)
+    missing, unexpected = clip.cond_stage_model.clip_l.transformer.load_state_dict(named, strict=False)
     # The projection is for comparing texts with pictures; a diffusion model never uses it.
     check_loaded("text encoder", [key for key in missing if "text_projection" not in key], list(unexpected))
     torch.nn.init.eye_(clip.cond_stage_model.clip_l.transformer.text_projection.weight)

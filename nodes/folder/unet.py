@@ -156,7 +156,7 @@ def load_unet(
     names = comfy.utils.unet_to_diffusers(model_config.unet_config)
     unknown = [key for key in state if key not in names]
     renamed = {names[key]: value for key, value in state.items() if key in names}
-    missing, unexpected = model.diffusion_model.load_state_dict(renamed, strict=True)
+    missing, unexpected = model.diffusion_model.load_state_dict(renamed, strict=False)
     check_loaded("UNet", list(missing), unknown + list(unexpected))
     return comfy.model_patcher.ModelPatcher(
         model,

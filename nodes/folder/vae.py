@@ -29,16 +29,25 @@ def load_vae(config: dict[str, Any], state: dict[str, Any]) -> Any:
     if factor != CELL:
         raise SowError(f"Expected a VAE with {CELL} px per latent cell, got {factor}.")
     module = build(config)
-    missing, unexpected = module.load_state_dict(state, strict=True)
+    missing, unexpected = module.load_state_dict(state, strict=False)
     check_loaded("VAE", list(missing), list(unexpected))
 
     # comfy.sd.VAE can only be built around a model that it knows; it is given the smallest of those, so that
     # whatever attributes this version of ComfyUI sets are there, and then the module in question.
-    seed_config = {"ch": 32, "out_ch": 3, "ch_mult": [1], "num_res_blocks": 1, "attn_resolutions": [],
-                   "in_channels": 3, "resolution": 8, "z_channels": config["latent_channels"], "double_z": True}  # fmt: skip
-    params = {"ddconfig": seed_config, "embed_dim": config["latent_channels"]}
-    seed_model = comfy.ldm.models.autoencoder.AutoencoderKL(**params)
-    vae = comfy.sd.VAE(sd=seed_model.state_dict(), config={"params": params}, dtype=torch.float32)
+    smallest = {
+        "ch": 32,
+        "ch_mult": [1],
+        "num_res_blocks": 1,
+        "attn_resolutions": [],
+        "in_channels": 3,
+        "out_ch": 3,
+        "resolution": 8,
+        "z_channels": config["latent_channels"],
+        "double_z": True,
+    }
+    params = {"ddconfig": smallest, "embed_dim": config["latent_channels"]}
+    known = comfy.ldm.models.autoencoder.AutoencoderKL(**params)
+    vae = comfy.sd.VAE(sd=known.state_dict(), config={"params": params}, dtype=torch.float32)
     vae.first_stage_model = module.to(vae.vae_dtype)
     vae.latent_channels = config["latent_channels"]
     vae.patcher = comfy.model_patcher.ModelPatcher(

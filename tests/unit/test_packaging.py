@@ -1,0 +1,65 @@
+"""What pip, the registry and ComfyUI's manager read must say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    tomllib = pytest.importorskip("tomli")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def lines(name: str) -> list[str]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return sorted(line.split("#")[0].strip() for line in text.splitlines() if line.split("#")[0].strip())
+
+
+def package(requirement: str) -> str:
+    return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
+
+
+def test_requirements_files_repeat_pyproject():
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert lines("requirements.txt") == sorted(PROJECT["project"]["dependencies"])
+    assert lines("requirements-test.txt") == sorted(extras["test"])
+    assert lines("requirements-legacy.txt") == sorted(extras["legacy"])
+
+
+def test_lower_bounds_only():
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    for requirement in [*PROJECT["project"]["dependencies"], *(r for extra in extras for r in extra)]:
+        assert re.fullmatch(r"[\w.-]+>=[\d.]+", requirement), requirement
+
+
+def test_nothing_that_downgrades_protobuf_is_forced_on_users():
+    assert not {"google-generativeai", "protobuf"} & {package(r) for r in lines("requirements.txt")}
+
+
+def test_every_direct_package_has_a_tested_version_that_meets_its_bound():
+    from packaging.requirements import Requirement
+
+    tested = {r.name.lower().replace("_", "-"): r for r in map(Requirement, lines("constraints.txt"))}
+    for line in lines("requirements.txt") + lines("requirements-test.txt"):
+        wanted = Requirement(line)
+        pinned = str(tested[package(line)].specifier).removeprefix("==")
+        assert wanted.specifier.contains(pinned), f"{line} against {pinned}"
+
+
+def test_registry_metadata():
+    comfy = PROJECT["tool"]["comfy"]
+    assert comfy["requires-comfyui"] == ">=0.27.0" and comfy["PublisherId"] and comfy["DisplayName"]
+    ignored = (ROOT / ".comfyignore").read_text(encoding="utf-8").split()
+    assert {"tests/", "dev.py", "tools/"} <= set(ignored)  # the registry's scanner rejects packs that start processes
+
+
+def test_version_is_the_engines():
+    import sow_core
+
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "sow_core.__version__"}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", sow_core.__version__)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import groupby
 from typing import Any, Literal, get_args
 
 from .errors import SowError
@@ -284,14 +285,27 @@ class Plan:
         return tuple(op.guidance for op in self.ops if isinstance(op, (Invert, Denoise)))
 
     def describe(self) -> Iterator[str]:
-        """One line per op with its calls and rows, then the total."""
-        for op in self.ops:
-            values = ", ".join(f"{f.name}={_short(getattr(op, f.name))}" for f in fields(op))
-            cost = op.cost
-            rows = f"{cost.rows:3d} rows {cost.crop_rows:3d} crop rows" if cost.calls else ""
-            yield f"{type(op).__name__:<16}{values:<76}{f'{cost.calls:3d} calls' if cost.calls else '':<11}{rows}".rstrip()
+        """One line per op with its calls and rows (cycles that repeat the one before in one line), the total."""
+        shown: list[str] = []
+        for cycle, group in groupby(self.ops, key=lambda op: getattr(op, "cycle", None)):
+            lines = [_line(op) for op in group]
+            if lines != shown:
+                yield from ([f"cycle {cycle}:"] if cycle is not None else []) + lines
+            elif cycle == self.config.cycles - 1 or cycle is None:
+                yield f"... the same until cycle {cycle}"
+            shown = lines
         total = self.cost
         yield f"total: {total.calls} calls, {total.rows} rows at canvas size, {total.crop_rows} at crop size"
+
+
+def _line(op: Op) -> str:
+    values = ", ".join(f"{f.name}={_short(getattr(op, f.name))}" for f in fields(op) if f.name != "cycle")
+    cost = op.cost
+    what = ""
+    if cost.calls:
+        rows = f"{cost.rows} rows" if cost.rows else f"{cost.crop_rows} crop rows"
+        what = f"  [{cost.calls} call{'s' if cost.calls > 1 else ''}, {rows}]"
+    return f"  {type(op).__name__} {values}{what}".rstrip()
 
 
 def _short(value: object) -> str:

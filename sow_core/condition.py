@@ -1,0 +1,234 @@
+"""Pictures to keep: loading, resizing to their box, pasting on the canvas."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from .box import CELL, Box
+from .errors import SowError
+from .regions import Regions, cell_coverage
+
+GRAY = 128 / 255
+"""The canvas and the surroundings of a condition [paper: gray]."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One picture to keep.
+
+    image: [3, h, w] in 0..1; mask: [h, w], 1 = keep (values >= .5 are kept); box: where it goes, px;
+    related: boxes of what continues it in the finished picture (the paper's condition-related region).
+    Raises SowError if the mask is of another size or empty, or a value is not finite.
+    """
+
+    image: Tensor
+    mask: Tensor
+    box: Box
+    related: tuple[Box, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[0] != 3:
+            raise SowError(f"Bad condition: expected an RGB picture [3, h, w], got {list(self.image.shape)}.")
+        size, mask_size = self.image.shape[-2:], self.mask.shape
+        if tuple(size) != tuple(mask_size):
+            got = "x".join(str(n) for n in reversed(mask_size))
+            raise SowError(f"Bad mask size. Expected {size[1]}x{size[0]}, as its picture, got {got}.")
+        if not (torch.isfinite(self.image).all() and torch.isfinite(self.mask).all()):
+            raise SowError("Bad condition: the picture or its mask contains NaN or infinite values.")
+        if not (self.mask >= 0.5).any():
+            raise SowError("The mask is empty: expected some pixels to keep (white = keep); invert it?")
+
+
+def load_picture(path: str | os.PathLike[str]) -> tuple[Image.Image, Image.Image | None]:
+    """An RGB picture and its alpha as a mask (None without one), upright, from any mode PIL reads.
+
+    16-bit pictures are scaled to 8 bits, palettes, CMYK and gray converted. Raises SowError if there is no
+    such file or it is no picture.
+    """
+    try:
+        with Image.open(path) as file:
+            file.load()
+            picture = ImageOps.exif_transpose(file)
+    except FileNotFoundError:
+        raise SowError(f"No such picture: {path}.") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).split("\n")[0][:120]
+        raise SowError(f"Cannot read {path} as a picture ({reason}); give a PNG, JPEG or WebP.") from error
+    if picture.mode.startswith("I") or picture.mode == "F":
+        picture = _eight_bits(picture)
+    alpha = None
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        alpha = picture.getchannel("A")
+        if alpha.getextrema() == (255, 255):
+            alpha = None
+    return picture.convert("RGB"), alpha
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and float pictures, which PIL would clip instead of scaling."""
+    values = np.asarray(picture, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise SowError("The picture contains NaN or infinite values; save it as 8-bit PNG.")
+    top = 1.0 if values.max(initial=0) <= 1.0 and picture.mode == "F" else 255.0 if values.max() <= 255 else 65535.0
+    return Image.fromarray((values / top * 255.0).clip(0, 255).round().astype(np.uint8))
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """PIL RGB -> [3, h, w], PIL gray -> [h, w]; float32 in 0..1."""
+    array = torch.from_numpy(np.array(picture, dtype=np.uint8)).float() / 255.0
+    return array.permute(2, 0, 1) if array.ndim == 3 else array
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """[3, h, w] or [h, w] in 0..1 -> PIL."""
+    array = (image.detach().float().cpu().clamp(0, 1) * 255.0).round().to(torch.uint8).numpy()
+    return Image.fromarray(array.transpose(1, 2, 0) if array.ndim == 3 else array)
+
+
+def load_condition(
+    image: str | os.PathLike[str],
+    mask: str | os.PathLike[str] | None,
+    box: Box,
+    related: Sequence[Box] = (),
+) -> Condition:
+    """A condition from files. Without a mask file the picture's alpha is the mask, else all of it is kept."""
+    picture, alpha = load_picture(image)
+    kept = load_mask(mask) if mask is not None else alpha
+    if kept is not None and kept.size != picture.size:
+        expected, got = "x".join(map(str, picture.size)), "x".join(map(str, kept.size))
+        raise SowError(f"Bad mask size. Expected {expected}, as {image}, got {got} from {mask}.")
+    pixels = to_tensor(picture)
+    return Condition(pixels, torch.ones(pixels.shape[-2:]) if kept is None else to_tensor(kept), box, tuple(related))
+
+
+def load_mask(path: str | os.PathLike[str]) -> Image.Image:
+    """A mask file: gray, white = keep. A picture with alpha and one flat colour means its alpha."""
+    picture, alpha = load_picture(path)
+    gray = picture.convert("L")
+    flat = gray.getextrema()
+    return alpha if alpha is not None and flat[0] == flat[1] else gray
+
+
+@dataclass(frozen=True)
+class PreparedCondition:
+    """A condition at its size on the canvas: image [3, H, W], mask [H, W] of 0 or 1, box on the 8-px grid."""
+
+    image: Tensor
+    mask: Tensor
+    box: Box
+    cells: Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a run starts from: the pasted canvas [3, H, W], the prepared conditions, and their regions."""
+
+    canvas: Tensor
+    conditions: tuple[PreparedCondition, ...]
+    regions: Regions
+    background: Tensor
+
+    @property
+    def width(self) -> int:
+        return self.canvas.shape[-1]
+
+    @property
+    def height(self) -> int:
+        return self.canvas.shape[-2]
+
+
+def check_size(width: int, height: int) -> None:
+    """Raises SowError unless the canvas is a multiple of 8 px, 64 to 8192."""
+    for name, value in (("width", width), ("height", height)):
+        if value % CELL or not 64 <= value <= 8192:
+            raise SowError(f"Bad {name} {value}: expected a multiple of {CELL} from 64 to 8192 px.")
+
+
+def make_layout(
+    conditions: Sequence[Condition],
+    width: int,
+    height: int,
+    *,
+    background: Tensor | tuple[float, float, float] | None = None,
+    coverage: float = 0.5,
+    fill: Literal["gray", "keep"] = "gray",
+) -> Layout:
+    """Resize, snap and paste: the paper's condition preprocessing (Sec. IV-A), for several conditions.
+
+    width, height: canvas px, multiples of 8. background: a colour 0..1, a picture [3, H, W], or gray.
+    A box is snapped to the 8-px grid *before* pasting, so that pixels and latents agree. Later
+    conditions lie on top of earlier ones. Raises SowError for a box outside the canvas or a mask that
+    keeps no whole latent cell.
+    """
+    check_size(width, height)
+    if not conditions:
+        raise SowError("No condition: expected at least one picture to keep.")
+    canvas = _background(background, width, height)
+    under = canvas.clone()
+    prepared = []
+    for number, condition in enumerate(conditions, start=1):
+        name = f"box {number}" if len(conditions) > 1 else "box"
+        if not condition.box.inside(width, height):
+            raise SowError(f"The {name} {condition.box} lies outside the {width}x{height} canvas; move or shrink it.")
+        for area in condition.related:
+            if area.clip(width, height).area == 0:
+                raise SowError(f"The related region {area} lies outside the {width}x{height} canvas; move it.")
+        item = prepare(condition, coverage, fill)
+        if not item.box.inside(width, height):
+            raise SowError(f"The {name} {condition.box}, on the {CELL}-px grid {item.box}, leaves the canvas.")
+        prepared.append(item)
+        window = canvas[:, item.box.y : item.box.bottom, item.box.x : item.box.right]
+        window.copy_(torch.where(item.mask > 0.5, item.image, window))
+    regions = Regions.build(
+        [c.cells for c in prepared],
+        [c.box for c in prepared],
+        [c.related for c in conditions],
+        height // CELL,
+        width // CELL,
+    )
+    return Layout(canvas, tuple(prepared), regions, under)
+
+
+def prepare(condition: Condition, coverage: float, fill: Literal["gray", "keep"]) -> PreparedCondition:
+    """Resize a condition to its snapped box; gray (or its own pixels) outside the mask."""
+    box = condition.box.snap()
+    size = (box.height, box.width)
+    image = _resized(condition.image, size).clamp(0, 1)
+    mask = (_resized(condition.mask[None], size)[0] >= 0.5).float()
+    cells = cell_coverage(mask, coverage)
+    if not cells.any():
+        raise SowError(
+            f"The mask keeps no whole {CELL}-px cell at {box.width}x{box.height} px; "
+            "enlarge the box or the mask, or lower coverage."
+        )
+    if fill == "gray":
+        image = torch.where(mask > 0.5, image, torch.tensor(GRAY))
+    return PreparedCondition(image, mask, box, cells)
+
+
+def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(x.shape[-2:]) == size:
+        return x.float()
+    return F.interpolate(x.float()[None], size, mode="bicubic", antialias=True)[0]
+
+
+def _background(value: Tensor | tuple[float, float, float] | None, width: int, height: int) -> Tensor:
+    if isinstance(value, Tensor):
+        if tuple(value.shape) != (3, height, width):
+            got = "x".join(str(n) for n in reversed(value.shape[-2:]))
+            raise SowError(f"Bad background size. Expected {width}x{height}, as the canvas, got {got}.")
+        if not torch.isfinite(value).all():
+            raise SowError("Bad background: the picture contains NaN or infinite values.")
+        return value.float().clone()
+    colour = torch.tensor(value if value is not None else (GRAY,) * 3, dtype=torch.float32)
+    return colour[:, None, None].expand(3, height, width).clone()

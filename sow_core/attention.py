@@ -8,6 +8,7 @@ returns, per query, the attention mass on that region (Eq. 7) from the same call
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -25,28 +26,37 @@ def attend(
     w: Tensor | None = None,
     probe: Tensor | None = None,
     scale: float | None = None,
+    kernel: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """softmax(scale q k^T + u w^T) v, and the attention mass on the probed regions.
 
     q, k, v: [B, H, T, d]; u: [B, T, r] and w: [T, r] in nats, or both None; probe: [T, p] weights 0..1,
     or None; scale: 1 / sqrt(d) by default. Returns ([B, H, T, d], [B, H, T, p] or None).
+    kernel: what computes softmax(q k^T / sqrt(width)) v instead of PyTorch's fused attention (a host's own).
     Without u the output is the plain kernel's, bit for bit.
     """
     d = q.shape[-1]
     scale = 1.0 / math.sqrt(d) if scale is None else scale
+
+    def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if kernel is None:
+            return F.scaled_dot_product_attention(q, k, v, scale=scale)
+        own = math.sqrt(q.shape[-1])  # the kernel divides by it, whatever width it is handed
+        return kernel(q if math.isclose(scale * own, 1.0) else q * (scale * own), k, v)
+
     if u is None or w is None:
-        out = F.scaled_dot_product_attention(q, k, v, scale=scale)
+        out = run(q, k, v)
         if probe is None:
             return out, None
         values = q.new_zeros(*k.shape[:-1], d)
         values[..., : probe.shape[-1]] = probe
-        return out, F.scaled_dot_product_attention(q, k, values, scale=scale)[..., : probe.shape[-1]]
+        return out, run(q, k, values)[..., : probe.shape[-1]]
     rank = max(u.shape[-1], probe.shape[-1] if probe is not None else 0)
     extra = -(-rank // ALIGN) * ALIGN
     q2 = _widened(q, None if u is None else u[:, None] / scale, extra)
     k2 = _widened(k, w, extra)
     v2 = _widened(v, probe, extra)
-    out = F.scaled_dot_product_attention(q2, k2, v2, scale=scale)
+    out = run(q2, k2, v2)
     return out[..., :d], None if probe is None else out[..., d : d + probe.shape[-1]]
 
 

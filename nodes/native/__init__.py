@@ -1,0 +1,161 @@
+"""SOW on ComfyUI's own MODEL, CONDITIONING and VAE.
+
+`sample_layout` is the whole run, for a node like KSampler. `encode_layout`, `make_sampler` and `make_guider`
+are its parts, for SamplerCustomAdvanced. LoRA, ControlNet, IPAdapter, hooks and other packs' attention
+overrides stay in effect, because every model call goes through ComfyUI's own `calc_cond_batch`; patches that
+*replace classifier-free guidance* (RescaleCFG and the like) do not, because the engine combines the rows.
+
+torch and ComfyUI are imported by the functions, so that the pack itself imports in no time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...sow_core.condition import Layout
+    from ...sow_core.engine import Trace
+    from ...sow_core.plan import SowConfig
+
+Conditioning = list[Any]
+"""ComfyUI's CONDITIONING: a list of [embedding, options]."""
+
+
+class EncodedLayout(NamedTuple):
+    """A layout with its pictures in the VAE's own scale, on the CPU.
+
+    crops: one [1, C, h/8, w/8] per condition; canvas: [1, C, H/8, W/8], or None where no run will need it.
+    """
+
+    layout: Layout
+    crops: tuple[Tensor, ...]
+    canvas: Tensor | None
+
+
+class Sampled(NamedTuple):
+    """latent: a LATENT; images: IMAGE [N, H, W, 3] or None; trace: the run's record, on the CPU.
+
+    The trace's previews are in the VAE's own scale: `vae.decode(preview)` shows them.
+    """
+
+    latent: dict[str, Any]
+    images: Tensor | None
+    trace: Trace
+
+
+def sample_layout(
+    model: Any,
+    positive: Conditioning,
+    negative: Conditioning,
+    vae: Any,
+    layout: Layout,
+    config: SowConfig,
+    seeds: Sequence[int],
+    *,
+    extra: Mapping[str, Conditioning] | None = None,
+    decode: bool = True,
+) -> Sampled:
+    """Run SOW natively: encode, sample with progress, previews and cancel, decode.
+
+    model, positive, negative, vae: as connected by the user; none of them is changed.
+    layout: from `sow_core.condition.make_layout`, with the config's `coverage` and `fill`.
+    config: `config.guidance` is the cfg scale. seeds: one per image of the batch; [s, s + 1, ...] is custom.
+    extra: CONDITIONING for the row names that some presets need: "empty", "suppress", "diverse".
+    decode False: images is None (the VAE decodes nothing).
+    Raises SowError for a model of another family, unfitting prompts or VAE, or non-finite values.
+    """
+    import comfy.model_management
+    import comfy.utils
+    import latent_preview
+    import torch
+
+    from ...sow_core.errors import SowError
+    from ...sow_core.guidance import all_rows
+    from ...sow_core.plan import build_plan
+    from .checks import check_conditioning, check_model
+    from .sampler import SowGuider, SowSampler, level_sigmas
+
+    if not seeds:
+        raise SowError("No seed: expected one per image.")
+    check_model(model)
+    plan = build_plan(config, len(layout.conditions))
+    rows = {"positive": positive, "negative": negative, **(extra or {})}
+    for row in all_rows(plan.guidances):
+        if rows.get(row) is None:
+            raise SowError(
+                f"These settings need a {row!r} prompt: connect a CONDITIONING for it, or another preset."
+            )
+        check_conditioning(model, row, rows[row])
+    encoded = encode_layout(vae, layout, canvas=plan.ops[0].canvas)  # type: ignore[union-attr]
+
+    guider = SowGuider(model)
+    guider.set_rows({row: rows[row] for row in all_rows(plan.guidances)})
+    guider.set_cfg(config.guidance)
+    sampler = SowSampler(encoded, config, seeds)
+    empty = torch.zeros(len(seeds), encoded.crops[0].shape[1], layout.height // 8, layout.width // 8)
+    samples = guider.sample(
+        empty,
+        empty,
+        sampler,
+        level_sigmas(model, config),
+        callback=latent_preview.prepare_callback(model, plan.cost.calls),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=seeds[0],
+    )
+    samples = samples.to(comfy.model_management.intermediate_device())
+    assert sampler.trace is not None
+    return Sampled({"samples": samples}, vae.decode(samples) if decode else None, sampler.trace)
+
+
+def encode_layout(vae: Any, layout: Layout, canvas: bool = True) -> EncodedLayout:
+    """The layout's pictures through the VAE (means). Done before sampling, while the UNet may be elsewhere."""
+    from .checks import check_vae
+
+    check_vae(vae)
+
+    def encode(image: Tensor) -> Tensor:
+        return vae.encode(image.movedim(0, -1)[None]).float().cpu()
+
+    return EncodedLayout(
+        layout,
+        tuple(encode(condition.image) for condition in layout.conditions),
+        encode(layout.canvas) if canvas else None,
+    )
+
+
+def make_sampler(encoded: EncodedLayout, config: SowConfig) -> Any:
+    """A SAMPLER for SamplerCustomAdvanced: cfg and prompts come from the guider, seeds from the noise.
+
+    Image i of the latent batch uses noise_seed + i. The SIGMAS input is ignored: the config's steps decide.
+    """
+    from .sampler import SowSampler
+
+    return SowSampler(encoded, config)
+
+
+def make_guider(
+    model: Any,
+    positive: Conditioning,
+    negative: Conditioning,
+    cfg: float,
+    extra: Mapping[str, Conditioning] | None = None,
+) -> Any:
+    """A GUIDER that also carries the rows "empty", "suppress" and "diverse"; an ordinary CFG guider otherwise."""
+    from .checks import check_conditioning, check_model
+    from .sampler import SowGuider
+
+    check_model(model)
+    rows = {
+        "positive": positive,
+        "negative": negative,
+        **{k: v for k, v in (extra or {}).items() if v is not None},
+    }
+    for row, conditioning in rows.items():
+        check_conditioning(model, row, conditioning)
+    guider = SowGuider(model)
+    guider.set_rows(rows)
+    guider.set_cfg(cfg)
+    return guider

@@ -1,0 +1,160 @@
+"""The modulation inside ComfyUI's attention, without touching the user's MODEL or any ComfyUI module.
+
+ComfyUI calls one override for self- and cross-attention alike and does not say which. The `attn1_patch` hook
+runs just before a self-attention and `attn2_patch` just before a cross-attention, so the first raises a flag
+for the next override call and the second lowers it. Both live in the copy of the options that ComfyUI makes
+for one run, and are put behind what other packs have put there; an override that is already there is chained.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from ...sow_core.attention import attend, attend_minmax
+from ...sow_core.guidance import POSITIVE
+from ...sow_core.modulation import AttentionControl
+
+log = logging.getLogger("sow")
+OVERRIDE = "optimized_attention_override"
+
+
+class AttentionHooks:
+    """Late-bound self-attention hooks of one run, on its own copy of transformer_options."""
+
+    def __init__(self, transformer_options: dict[str, Any]) -> None:
+        self._options = transformer_options
+        self._control: AttentionControl | None = None
+        self._rows: Sequence[str] = ()
+        self._flag = False
+        self._previous: Callable[..., Tensor] | None = None
+        self._warned: set[str] = set()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Put the hooks in, and take exactly them out again."""
+        patches = self._options.setdefault("patches", {})
+        marks = {"attn1_patch": self._before_self, "attn2_patch": self._before_cross}
+        for name, mark in marks.items():
+            patches.setdefault(name, []).append(mark)
+        self._previous = self._options.get(OVERRIDE)
+        self._options[OVERRIDE] = self._attention
+        try:
+            yield
+        finally:
+            for name, mark in marks.items():
+                patches[name].remove(mark)
+            if self._previous is None:
+                self._options.pop(OVERRIDE, None)
+            else:
+                self._options[OVERRIDE] = self._previous
+
+    @contextmanager
+    def active(self, control: AttentionControl | None, rows: Sequence[str]) -> Iterator[None]:
+        """Modulate the model call inside; `rows` are the names that `cond_or_uncond` indexes."""
+        self._control, self._rows, self._flag = control, rows, False
+        try:
+            yield
+        finally:
+            self._control, self._rows, self._flag = None, (), False
+
+    def _before_self(self, n: Any, context: Any, value: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+        self._flag = True
+        return n, context, value
+
+    def _before_cross(
+        self, n: Any, context: Any, value: Any, options: dict[str, Any]
+    ) -> tuple[Any, Any, Any]:
+        self._flag = False
+        return n, context, value
+
+    def _attention(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """ComfyUI's override slot: (attention function, q, k, v, heads, mask=None, **options)."""
+        flagged, self._flag = self._flag, False
+        if flagged and self._control is not None:
+            out = self._modulated(self._control, *args, **kwargs)
+            if out is not None:
+                return out
+        return func(*args, **kwargs) if self._previous is None else self._previous(func, *args, **kwargs)
+
+    def _modulated(
+        self,
+        control: AttentionControl,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        heads: int,
+        mask: Tensor | None = None,
+        *,
+        skip_reshape: bool = False,
+        skip_output_reshape: bool = False,
+        **kwargs: Any,
+    ) -> Tensor | None:
+        """The layer's output, or None where the modulation does not apply to it."""
+        options = kwargs.get("transformer_options") or {}
+        rows = [self._rows[index] for index in options.get("cond_or_uncond", ())]
+        if control.modulation.rows == "cond" and POSITIVE not in rows:
+            return None
+        if not skip_reshape:
+            q, k, v = (x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2) for x in (q, k, v))
+        grid = tuple(options.get("activations_shape", (0, 0))[-2:])
+        reason = self._unfit(control, rows, q, k, mask, grid, options)
+        if reason:
+            if reason not in self._warned:
+                log.warning("SOW: attention is not modulated in some layers: %s", reason)
+                self._warned.add(reason)
+            return None
+        if control.modulation.form == "minmax":
+            suppress, enhance, probe = control.matrices(grid, rows)
+            out, mass = attend_minmax(q, k, v, suppress, enhance, probe)
+        else:
+            vectors = control.vectors(grid, rows, q.dtype)
+            kernel = None if self._previous is None else self._chained(heads, kwargs)
+            out, mass = attend(q, k, v, vectors.u, vectors.w, vectors.probe, kernel=kernel)
+        if mass is not None:
+            control.observe(mass, grid, rows)
+        out = out.to(v.dtype)
+        return out if skip_output_reshape else out.transpose(1, 2).flatten(2)
+
+    def _unfit(
+        self,
+        control: AttentionControl,
+        rows: Sequence[str],
+        q: Tensor,
+        k: Tensor,
+        mask: Tensor | None,
+        grid: tuple[int, ...],
+        options: dict[str, Any],
+    ) -> str | None:
+        """Why a layer cannot be modulated: its tokens are not the canvas's cells."""
+        cells = (control.regions.height, control.regions.width)
+        if tuple(options.get("original_shape", cells)[-2:]) != cells:
+            return "a prompt is limited to an area"
+        if mask is not None:
+            return "another node masks the self-attention"
+        if len(grid) != 2 or not q.shape[2] == k.shape[2] == grid[0] * grid[1]:
+            return "another node adds or merges attention tokens"
+        if q.shape[0] != len(rows) * len(control.gate):
+            return "another node changes the batch"
+        return None
+
+    def _chained(self, heads: int, kwargs: dict[str, Any]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """The other pack's override as a kernel on our widened q, k and v.
+
+        It is handed PyTorch's attention: quantising kernels would spoil the bias channels.
+        """
+        from comfy.ldm.modules.attention import attention_pytorch
+
+        previous = self._previous
+        assert previous is not None
+
+        def kernel(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return previous(
+                attention_pytorch, q, k, v, heads, skip_reshape=True, skip_output_reshape=True, **kwargs
+            )
+
+        return kernel

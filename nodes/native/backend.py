@@ -1,0 +1,117 @@
+"""The engine's backend protocol over a running ComfyUI sampler: its model, its prompts, its options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from ...sow_core.errors import SowError
+from ...sow_core.modulation import AttentionControl
+from ...sow_core.schedule import Schedule
+from . import EncodedLayout
+from .attention import AttentionHooks
+
+LOCAL = ("area", "mask", "mask_strength", "set_area_to_bounds", "strength", "default", "control",
+         "control_apply_to_uncond", "gligen", "concat_latent_image", "concat_mask", "noise_concat")  # fmt: skip
+"""What places a prompt on the canvas; meaningless for a crop that is inverted alone."""
+SIZES = ("width", "height", "crop_w", "crop_h", "target_width", "target_height")
+"""SDXL's size conditioning, where a node has set it by hand; a crop has a size of its own."""
+
+
+def schedule_of(model_sampling: Any, steps: int) -> Schedule:
+    """The DDIM grid of a discrete ComfyUI model sampling, from its own sigmas (sigma^2 = 1 / abar - 1)."""
+    alphas = 1.0 / (model_sampling.sigmas.double().cpu() ** 2 + 1.0)
+    return Schedule.from_alphas_cumprod(alphas.tolist(), steps)
+
+
+class NativeBackend:
+    """One run's view of a guider that is sampling. Lives inside `comfy.samplers.Sampler.sample`.
+
+    guider: has `inner_model` and `conds` by row name, as CFGGuider sets them; options: the run's own copy of
+    the model options. States are VP (a z0 + b eps); ComfyUI's models take z0 + sigma eps = state / a.
+    """
+
+    def __init__(
+        self, guider: Any, options: dict[str, Any], encoded: EncodedLayout, device: torch.device, seed: int
+    ) -> None:
+        self.device = device
+        self._guider = guider
+        self._model = guider.inner_model
+        self._options = options
+        self._seed = seed
+        self._canvas = (encoded.layout.height // 8, encoded.layout.width // 8)
+        self._pictures = [(c.image, z) for c, z in zip(encoded.layout.conditions, encoded.crops, strict=True)]
+        if encoded.canvas is not None:
+            self._pictures.append((encoded.layout.canvas, encoded.canvas))
+        self._hooks = AttentionHooks(options.setdefault("transformer_options", {}))
+        self._crops: dict[tuple[str, tuple[int, ...]], list[dict[str, Any]]] = {}
+
+    def schedule(self, steps: int) -> Schedule:
+        return schedule_of(self._model.model_sampling, steps)
+
+    def session(self) -> AbstractContextManager[object]:
+        return self._hooks.installed()
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The latents that were encoded before sampling: the VAE would push the UNet out of memory now."""
+        found = []
+        for picture in image:
+            latents = [
+                z for known, z in self._pictures if known.shape == picture.shape and known.equal(picture)
+            ]
+            if not latents:
+                raise SowError(
+                    "The layout was encoded without its canvas; encode it again for these settings."
+                )
+            found.append(latents[0])
+        return self._model.process_latent_in(torch.cat(found).to(self.device, torch.float32))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Nothing: the VAE decodes after sampling, when the UNet may leave."""
+        return latent.new_zeros(latent.shape[0], 3, 0, 0)
+
+    def predict(
+        self,
+        x: Tensor,
+        schedule: Schedule,
+        level: int,
+        rows: Sequence[str],
+        control: AttentionControl | None = None,
+    ) -> Tensor:
+        sigma = schedule.sigma(level)
+        state = x / schedule.a[level]
+        conds = [self._conds(row, state) for row in rows]
+        with self._hooks.active(control, rows):
+            clean = comfy.samplers.calc_cond_batch(
+                self._model, conds, state, state.new_full((len(state),), sigma), self._options
+            )
+        # For eps and v prediction alike this is the eps whose clean latent, seen from `x`, the model returned.
+        return (state - torch.stack(clean).float()) / sigma
+
+    def _conds(self, row: str, state: Tensor) -> list[dict[str, Any]]:
+        """A row's prompts, made for this latent size."""
+        conds = self._guider.conds.get(row)
+        if not conds:
+            raise SowError(f"The guider has no {row!r} prompt; use SOW Guider and connect one.")
+        size = tuple(state.shape[-2:])
+        if size == self._canvas:
+            return conds
+        if (row, size) not in self._crops:
+            whole = [c for c in conds if "area" not in c and "mask" not in c] or conds
+            plain = [{k: v for k, v in c.items() if k not in LOCAL + SIZES} for c in whole]
+            self._crops[row, size] = comfy.samplers.encode_model_conds(
+                self._model.extra_conds,
+                plain,
+                state,
+                state.device,
+                row,
+                latent_image=torch.zeros_like(state),
+                denoise_mask=None,
+                seed=self._seed,
+            )
+        return self._crops[row, size]

@@ -1,0 +1,128 @@
+"""SOW as a ComfyUI SAMPLER, and the GUIDER that brings it more than two prompts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import comfy.model_management
+import comfy.samplers
+import node_helpers
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ...sow_core.engine import Event, Trace, run
+from ...sow_core.errors import SowError
+from ...sow_core.guidance import NEGATIVE, POSITIVE
+from ...sow_core.plan import SowConfig, build_plan
+from . import EncodedLayout
+from .backend import NativeBackend, schedule_of
+from .checks import check_latents, check_model
+
+log = logging.getLogger("sow")
+
+
+class SowGuider(comfy.samplers.CFGGuider):
+    """CFGGuider that holds any named rows; with an ordinary sampler it is plain CFG."""
+
+    def set_rows(self, rows: Mapping[str, Any]) -> None:
+        """Row names ("positive", "negative", "empty", "suppress", "diverse") -> CONDITIONING."""
+        # Every row but the positive one stands on the negative side; the SDXL refiner's score depends on it.
+        extra = {
+            name: conditioning
+            if name in (POSITIVE, NEGATIVE)
+            else node_helpers.conditioning_set_values(conditioning, {"prompt_type": NEGATIVE})
+            for name, conditioning in rows.items()
+        }
+        self.inner_set_conds(extra)
+
+
+def level_sigmas(model: Any, config: SowConfig) -> Tensor:
+    """The levels' noise as ComfyUI's falling SIGMAS, for hooks and patches that look at them."""
+    schedule = schedule_of(model.get_model_object("model_sampling"), config.steps)
+    return torch.tensor([schedule.sigma(level) for level in range(config.steps, 0, -1)] + [0.0])
+
+
+class SowSampler(comfy.samplers.Sampler):
+    """A whole SOW run on any CFG guider.
+
+    seeds: one per image, or None: the run's noise seed, plus the image's number in the batch.
+    """
+
+    def __init__(self, encoded: EncodedLayout, config: SowConfig, seeds: Sequence[int] | None = None) -> None:
+        self.encoded = encoded
+        self.config = config
+        self.seeds = seeds
+        self.trace: Trace | None = None
+        """The last run's record, on the CPU, previews in the VAE's own scale."""
+
+    def sample(
+        self,
+        model_wrap: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Callable[[int, Tensor, Tensor, int], object] | None,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """ComfyUI's entry. Only shape, device and count are taken of `noise`: the engine draws its own.
+
+        Returns the latents in the model's scale. A cancel raises out of here within one model call.
+        """
+        guider = model_wrap
+        _check_guider(guider)
+        check_model(guider.model_patcher)
+        check_latents(self.encoded, guider.inner_model, noise)
+        if denoise_mask is not None:
+            log.warning("SOW ignores the latent's noise mask: the layout decides what is kept.")
+        config = replace(self.config, guidance=guider.cfg)
+        plan = build_plan(config, len(self.encoded.layout.conditions))
+        seed = int(extra_args.get("seed") or 0)
+        seeds = list(self.seeds) if self.seeds else [seed + index for index in range(len(noise))]
+        backend = NativeBackend(guider, extra_args["model_options"], self.encoded, noise.device, seed)
+        events = run(plan, backend, self.encoded.layout, seeds)
+        try:
+            with tqdm(total=plan.cost.calls, disable=disable_pbar) as bar:
+                for event in events:
+                    if event.kind == "call":
+                        bar.update()
+                        _report(event, callback)
+                    elif event.result is not None:
+                        if event.call < event.total:  # the adaptive stop ended early: the bar should not hang
+                            _report(replace(event, call=event.total, x0=event.result.latents), callback)
+                        self.trace = _off_device(event.result.trace, guider.inner_model)
+                        return event.result.latents
+        finally:
+            events.close()  # type: ignore[attr-defined]
+        raise RuntimeError("the plan has no Decode")
+
+
+def _report(event: Event, callback: Callable[[int, Tensor, Tensor, int], object] | None) -> None:
+    """Progress and preview; the host's hook behind the callback raises when the user has cancelled."""
+    if callback is not None:
+        callback(event.call - 1, event.x0, event.x0, event.total)  # type: ignore[arg-type]
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def _check_guider(guider: Any) -> None:
+    """A guider with a formula of its own (perp-neg, dual cfg) would be ignored silently: refuse it."""
+    plain = comfy.samplers.CFGGuider
+    if not isinstance(guider, plain) or type(guider).predict_noise is not plain.predict_noise:
+        name = type(guider).__name__
+        raise SowError(f"The SOW sampler needs SOW Guider, CFGGuider or BasicGuider, got {name}.")
+
+
+def _off_device(trace: Trace, base: Any) -> Trace:
+    """The trace outlives the run in the host's cache: it must not hold the GPU's memory."""
+    trace.previews = [base.process_latent_out(x.float()).cpu() for x in trace.previews]
+    trace.masses = [(cycle, mass.cpu()) for cycle, mass in trace.masses]
+    trace.calls = [
+        call if call.indicator is None else replace(call, indicator=call.indicator.cpu())
+        for call in trace.calls
+    ]
+    return trace

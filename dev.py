@@ -203,7 +203,7 @@ def pip_failure(text: str, log: Path) -> str:
 
 def run_logged(command: List[str], log: Path, title: str) -> int:
     """Run with the output in `log` and a line of progress here: what it does now, and for how long."""
-    started, shown = time.time(), ""
+    started = shown = time.time()
     live = sys.stdout.isatty()
     print(title[:1].upper() + title[1:], end="" if live else " ...\n", flush=True)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PIP_NO_INPUT": "1"}
@@ -219,9 +219,9 @@ def run_logged(command: List[str], log: Path, title: str) -> int:
                 text = " ".join(step.group().split())[:70]
                 if live:
                     sys.stdout.write("\r{}: {:<70} {:4.0f} s".format(title[:40], text, time.time() - started))
-                elif text.split()[0] != shown:  # a log of a build server: one line per phase
+                elif time.time() - shown > 5:  # a build server's log
                     print("  {} ({:.0f} s)".format(text, time.time() - started))
-                    shown = text.split()[0]
+                    shown = time.time()
                 sys.stdout.flush()
             code = process.wait()
         except BaseException:

@@ -20,13 +20,16 @@ def load_clip(root: Path, config: dict[str, Any], state: dict[str, Any]) -> Any:
     import comfy.sd1_clip
     import comfy.supported_models_base
     import torch
+    from transformers import CLIPTokenizer
 
     from . import check_loaded
 
     if config.get("model_type") != "clip_text_model":
         raise SowError(f"Expected a CLIP text encoder (clip_text_model), got {config.get('model_type')!r}.")
     length = int(config["max_position_embeddings"])
-    special = {"start": config["bos_token_id"], "end": config["eos_token_id"], "pad": config["pad_token_id"]}
+    # The tokenizer decides what pads a prompt; the encoder's own entry is often a leftover (SD 2.x pads with "!").
+    words = CLIPTokenizer.from_pretrained(root / "tokenizer")
+    special = {"start": words.bos_token_id, "end": words.eos_token_id, "pad": words.pad_token_id}
 
     class TextModel(comfy.clip_model.CLIPTextModel):
         """ComfyUI's text model always has 49 408 words; this one has as many as the config says."""

@@ -1,0 +1,47 @@
+"""SOW Load Demo Model: the embedded model as ordinary MODEL, CLIP and VAE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from comfy_api.latest import io
+
+DEMO = Path(__file__).parent.parent / "models" / "demo"
+
+
+class SOWLoadDemoModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SOW_LoadDemoModel",
+            display_name="SOW Load Demo Model",
+            category="SOW/loaders",
+            description="The small model that comes with the pack (cartoon portraits and cubes at 128 x 128 px), as "
+                        "native MODEL, CLIP and VAE. Nothing is downloaded; it is there to try the nodes, not to make "
+                        "pictures with. Every sampler and LoRA loader takes it.",
+            search_aliases=["demo checkpoint", "example model", "load checkpoint", "no download"],
+            inputs=[],
+            outputs=[
+                io.Model.Output("demo_model", display_name="MODEL",
+                                tooltip="The demo UNet. Use it at 128 x 128 px: it has seen no other size."),
+                io.Clip.Output("demo_clip", display_name="CLIP",
+                               tooltip="Its text encoder. It knows the words of its small world only, such as: a photo "
+                                       "of a smiling man wearing a suit on a beach."),
+                io.Vae.Output("demo_vae", display_name="VAE", tooltip="Its autoencoder, 8 pixels per latent cell."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls) -> str:
+        """Load again when the folder's weights have been replaced; else the host keeps what it has."""
+        files = sorted(DEMO.rglob("*.safetensors"))
+        return " ".join(f"{file.parent.name}:{file.stat().st_mtime_ns}:{file.stat().st_size}" for file in files)
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        from .folder import load_folder
+
+        return io.NodeOutput(*load_folder(DEMO))
+
+
+NODES = [SOWLoadDemoModel]

@@ -10,11 +10,12 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from .box import CELL, Box
 from .errors import SowError
+from .pictures import load_mask, load_picture
 from .regions import Regions, cell_coverage
 
 GRAY = 128 / 255
@@ -48,41 +49,6 @@ class Condition:
             raise SowError("The mask is empty: expected some pixels to keep (white = keep); invert it?")
 
 
-def load_picture(path: str | os.PathLike[str]) -> tuple[Image.Image, Image.Image | None]:
-    """An RGB picture and its alpha as a mask (None without one), upright, from any mode PIL reads.
-
-    16-bit pictures are scaled to 8 bits, palettes, CMYK and gray converted. Raises SowError if there is no
-    such file or it is no picture.
-    """
-    try:
-        with Image.open(path) as file:
-            file.load()
-            picture = ImageOps.exif_transpose(file)
-    except FileNotFoundError:
-        raise SowError(f"No such picture: {path}.") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).split("\n")[0][:120]
-        raise SowError(f"Cannot read {path} as a picture ({reason}); give a PNG, JPEG or WebP.") from error
-    if picture.mode.startswith("I") or picture.mode == "F":
-        picture = _eight_bits(picture)
-    alpha = None
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        alpha = picture.getchannel("A")
-        if alpha.getextrema() == (255, 255):
-            alpha = None
-    return picture.convert("RGB"), alpha
-
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and float pictures, which PIL would clip instead of scaling."""
-    values = np.asarray(picture, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise SowError("The picture contains NaN or infinite values; save it as 8-bit PNG.")
-    top = 1.0 if values.max(initial=0) <= 1.0 and picture.mode == "F" else 255.0 if values.max() <= 255 else 65535.0
-    return Image.fromarray((values / top * 255.0).clip(0, 255).round().astype(np.uint8))
-
-
 def to_tensor(picture: Image.Image) -> Tensor:
     """PIL RGB -> [3, h, w], PIL gray -> [h, w]; float32 in 0..1."""
     array = torch.from_numpy(np.array(picture, dtype=np.uint8)).float() / 255.0
@@ -109,14 +75,6 @@ def load_condition(
         raise SowError(f"Bad mask size. Expected {expected}, as {image}, got {got} from {mask}.")
     pixels = to_tensor(picture)
     return Condition(pixels, torch.ones(pixels.shape[-2:]) if kept is None else to_tensor(kept), box, tuple(related))
-
-
-def load_mask(path: str | os.PathLike[str]) -> Image.Image:
-    """A mask file: gray, white = keep. A picture with alpha and one flat colour means its alpha."""
-    picture, alpha = load_picture(path)
-    gray = picture.convert("L")
-    flat = gray.getextrema()
-    return alpha if alpha is not None and flat[0] == flat[1] else gray
 
 
 @dataclass(frozen=True)

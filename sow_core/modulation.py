@@ -138,7 +138,9 @@ class AttentionControl:
     after the softmax; the first step is ungated.
     """
 
-    def __init__(self, regions: Regions, modulation: Modulation, images: int, device: torch.device | None = None) -> None:
+    def __init__(
+        self, regions: Regions, modulation: Modulation, images: int, device: torch.device | None = None
+    ) -> None:
         self.regions = regions
         self.modulation = modulation
         self.device = device or torch.device("cpu")

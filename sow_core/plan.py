@@ -36,10 +36,13 @@ class SowConfig:
     cycle_eta, refine_eta: DDIM eta 0..1 inside the cycle (1 [COW]) and in the refine [paper].
     guidance: classifier-free guidance scale w >= 1 (7.5 [paper]).
     guidance_inside: scale on the condition's own cells in the refine; None: as `guidance` [ours].
+    unguided_tail: this many last refine steps run without guidance, in single rows [ours; cf. guidance in a
+      limited interval, Kynkäänniemi et al. 2024]: cheaper, and inside the condition the inversion's way back.
     inversion_guidance: scale of both inversions (1 [ours]: CFG there buys nothing and doubles its rows).
     trajectory: where the condition's stored latents come from: "invert" [paper], forward "noise"
       with one noise for all levels, or "noise_fresh" with a new one at each use (RePaint's way).
-    invert_on: invert the "crop" alone [COW] or the whole "canvas" and slice it (better for SDXL).
+    invert_on: invert the "crop" alone [COW], or the whole "canvas" once and slice it [ours]: one inversion
+      for all conditions and the seed, at the size the model knows; small crops are out of its distribution.
     init: canvas seed: "invert" the canvas to lo [paper], forward "noise" it to hi, or "none": pure noise.
     fill: what the condition's crop shows outside its mask: "gray" [COW], or "keep" its own pixels [ours].
     coverage: share of a latent cell that the mask must cover for the cell to be kept, 0 < c <= 1.
@@ -61,9 +64,10 @@ class SowConfig:
     refine_eta: float = 0.0
     guidance: float = 7.5
     guidance_inside: float | None = None
+    unguided_tail: int = 2
     inversion_guidance: float = 1.0
     trajectory: Trajectory = "invert"
-    invert_on: InvertOn = "crop"
+    invert_on: InvertOn = "canvas"
     init: Init = "invert"
     fill: Fill = "gray"
     coverage: float = 0.5
@@ -92,6 +96,7 @@ class SowConfig:
         check(1 <= self.guidance <= 100, "guidance", "1 to 100")
         inside = self.guidance_inside
         check(inside is None or 0 <= inside <= 100, "guidance_inside", "0 to 100, or none")
+        check(0 <= self.unguided_tail <= 1000, "unguided_tail", "0 to 1000")
         check(1 <= self.inversion_guidance <= 100, "inversion_guidance", "1 to 100")
         check(self.trajectory in get_args(Trajectory), "trajectory", " | ".join(get_args(Trajectory)))
         check(self.invert_on in get_args(InvertOn), "invert_on", " | ".join(get_args(InvertOn)))
@@ -144,11 +149,13 @@ PRESETS: dict[str, SowConfig] = {
     "normal": SowConfig(),
     "attribute": SowConfig(preserve=(4,), refine_eta=0.1),
     "style": SowConfig(preserve=(4,), refine_eta=1.0),
-    "fast": SowConfig(cycles=3, init="noise"),
+    "fast": SowConfig(cycles=4, init="noise"),
     "cow_official": SowConfig(
         preserve=(4,),
         refine_eta=0.1,
+        unguided_tail=0,
         inversion_guidance=7.5,
+        invert_on="crop",
         modulation=None,
         renoise_shift=1,
         extra_rows=True,
@@ -355,7 +362,8 @@ def build_plan(config: SowConfig, conditions: int = 1) -> Plan:
             ops.append(Place(level - 1, cycle))
         ops.append(EndCycle(cycle))
     for level in range(lo, 0, -1):
-        ops.append(Denoise(level, config.refine_eta, guidance("refine"), False, None))
+        guided = guidance("refine") if level > config.unguided_tail else Guidance(1.0)
+        ops.append(Denoise(level, config.refine_eta, guided, False, None))
         if level - 1 in kept:
             ops.append(Place(level - 1, None))
     ops.append(Decode())

@@ -1,0 +1,60 @@
+"""The command line: `python -m sow_core`, also installed as `sow`.
+
+Exit codes: 0 done; 2 bad usage or input, one line on stderr; 130 Ctrl-C; 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .errors import SowError
+
+COMMANDS = {
+    "generate": (".commands.generate", "keep a picture, grow a scene around it"),
+    "plan": (".planning.command", "where the picture goes, what belongs to it, a fuller prompt: a plan as JSON"),
+    "describe": (".commands.describe", "what a preset does and costs"),
+    "submit": (".submit", "run an API workflow on a ComfyUI server"),
+    "bench": (".commands.bench", "measure quality or speed (from a clone of the project)"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """One line, without the usage block: the same shape as every other error of ours."""
+        raise SowError(f"{message[:1].upper()}{message[1:]} (see {self.prog} --help).")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        args = _parse(sys.argv[1:] if argv is None else list(argv))
+        return args.run(args)
+    except SowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = _Parser(prog="sow", description="Selective One-Way Diffusion (arXiv 2411.19182).", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"sow {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((a for a in argv if not a.startswith("-")), None)
+    for name, (module, text) in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name == chosen:  # only the chosen command's module is imported
+            command = importlib.import_module(module, __package__)
+            command.add_arguments(sub)
+            sub.set_defaults(run=command.run)
+    return parser.parse_args(argv)

@@ -1,0 +1,30 @@
+"""Pixel paste-back: the condition's own pixels over the result, feathered. Not in the paper."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .condition import Layout
+from .fidelity import kept_mask
+
+
+def paste_back(images: Tensor, layout: Layout, feather: int = 8) -> Tensor:
+    """[N, 3, H, W] with the kept pixels of the canvas laid over, the edge blended inwards over `feather` px.
+
+    The blend stays inside the mask, so nothing of the condition's surroundings comes along.
+    """
+    mask = kept_mask(layout)
+    return torch.lerp(images.cpu(), layout.canvas[None].expand_as(images), feathered(mask, feather)[None, None])
+
+
+def feathered(mask: Tensor, feather: int) -> Tensor:
+    """A mask [H, W] of 0 or 1 that falls to 0 over `feather` px inside its edge (the picture's edge is none)."""
+    if feather <= 0:
+        return mask
+    size = 2 * feather + 1
+    padded = F.pad(mask[None, None], (feather,) * 4, mode="replicate")
+    eroded = -F.max_pool2d(-padded, feather | 1, stride=1, padding=(feather | 1) // 2)
+    soft = F.avg_pool2d(F.avg_pool2d(eroded, size | 1, 1, feather), feather | 1, 1, (feather | 1) // 2)
+    return (soft[0, 0, feather:-feather, feather:-feather] * mask).clamp(0.0, 1.0)

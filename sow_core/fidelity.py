@@ -1,0 +1,59 @@
+"""How well the kept region was kept, and how well it joins its surroundings: numbers without a judge."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .condition import Layout
+
+
+def kept_mask(layout: Layout) -> Tensor:
+    """[H, W] of 0 or 1: the pixels of every condition, at full resolution."""
+    mask = torch.zeros(layout.height, layout.width)
+    for condition in layout.conditions:
+        box = condition.box
+        window = mask[box.y : box.bottom, box.x : box.right]
+        window.copy_(torch.maximum(window, condition.mask))
+    return mask
+
+
+def region_error(image: Tensor, layout: Layout) -> float:
+    """Root mean square difference to the pasted pictures inside the mask, 0..1, of an image [3, H, W]."""
+    mask = kept_mask(layout)
+    difference = (image.cpu() - layout.canvas).square().mean(dim=0)
+    return math.sqrt(float((difference * mask).sum() / mask.sum()))
+
+
+def seam_contrast(image: Tensor, layout: Layout) -> float:
+    """Mean colour step across the mask's border, over the mean step elsewhere near it.
+
+    1 means that the border shows no more than the picture's own texture; hard pastes have several.
+    Steps are absolute differences of neighbouring pixels, mean over channels.
+    """
+    mask = kept_mask(layout)
+    pixels = image.cpu()
+    across, along = [], []
+    band = F.max_pool2d(_edge(mask)[None, None], 17, stride=1, padding=8)[0, 0] > 0
+    for axis in (1, 2):
+        step = pixels.diff(dim=axis).abs().mean(dim=0)
+        border = mask.diff(dim=axis - 1).abs() > 0.5
+        near = band[1:, :] if axis == 1 else band[:, 1:]
+        across.append(step[border])
+        along.append(step[near & ~border])
+    border_steps, other_steps = torch.cat(across), torch.cat(along)
+    if not len(border_steps) or not len(other_steps):
+        return 1.0
+    return float(border_steps.mean() / other_steps.mean().clamp(min=1e-6))
+
+
+def _edge(mask: Tensor) -> Tensor:
+    return F.max_pool2d(mask[None, None], 3, 1, 1)[0, 0] + F.max_pool2d(-mask[None, None], 3, 1, 1)[0, 0]
+
+
+def psnr(error: float) -> float:
+    """Peak signal-to-noise ratio in dB of a root mean square error on 0..1."""
+    return math.inf if error <= 0 else -20.0 * math.log10(error)

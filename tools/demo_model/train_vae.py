@@ -182,6 +182,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--processes", type=int, default=1, help="one-thread processes that share the batch")
     p.add_argument("--device", default="cpu", help="cpu, cuda or cuda:0 (one process)")
     p.add_argument("--fp32", action="store_true", help="no bfloat16")
+    p.add_argument("--finish", action="store_true", help="write out the last checkpoint, train no further")
     p.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--smoke", action="store_true", help="a few steps")
@@ -194,6 +195,11 @@ def main(argv: list[str] | None = None) -> None:
         args.steps, args.batch, args.width = 3, 4, 0.5
     if args.device == "cpu":
         torch.set_num_threads(1)
+    if args.finish:
+        state = checkpoint.load(args.out / "vae.pt")
+        if state is None:
+            raise SystemExit(f"no checkpoint in {args.out}: nothing to finish")
+        args.steps = state["step"]
     launch(train, args, args.processes)
 
 

@@ -63,15 +63,16 @@ def rng_of(seed: int, stream: int) -> np.random.Generator:
     return np.random.default_rng([seed, stream])
 
 
-def draw_portrait(p: Portrait, size: int = 128, *, background: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Picture [size,size,3] and face mask [size,size], both uint8."""
+def draw_portrait(
+    p: Portrait, size: int = 128, *, person: bool = True, blank: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Picture [size,size,3] and face mask [size,size], both uint8. Without the person, or with a blank face, it
+    is a counterexample for the judges."""
     plain = p.style == "flat"
     c = Canvas(size, outline=1.6 if plain else 0.0, gradients=not plain)
-    if background:
-        backgrounds.DRAW[p.background](c, np.random.default_rng(p.scene))
-    else:
-        c.rect(-1, -1, 129, 129, (128, 128, 128))
-    figure.draw_person(c, p)
+    backgrounds.DRAW[p.background](c, np.random.default_rng(p.scene))
+    if person:
+        figure.draw_person(c, p, blank=blank)
     mask = np.asarray(figure.face_mask(p, size))
     look = np.random.default_rng([p.scene, 1])
     return styles.APPLY[p.style](np.asarray(c.finish()), mask, look), mask
@@ -104,6 +105,19 @@ def render(
         image = styles.degrade(sample.image, rng_of(seed, 1))
         sample = Sample(**{**vars(sample), "image": image, "degraded": True, "caption": recaption(sample, words, True)})
     return sample
+
+
+def describe(seed: int) -> str:
+    """The caption that render(seed) would give, without drawing."""
+    rng, words = rng_of(seed, 0), rng_of(seed, 2)
+    cube, spoil = rng.random() < CUBE_SHARE, rng.random() < DEGRADED_SHARE
+    if cube:
+        things: tuple[cubes.Thing, ...] = cubes.sample_scene(rng)
+        text = captions.cube_caption(things, words)
+        return caption_of(None, things, True, words) if spoil else text
+    p = sample_portrait(rng)
+    text = captions.portrait_caption(p, words)
+    return caption_of(p, (), True, words) if spoil else text
 
 
 def recaption(sample: Sample, rng: np.random.Generator, degraded: bool | None = None) -> str:

@@ -1,0 +1,194 @@
+"""Trains the denoiser and its text encoder: `python -m tools.demo_model.train_unet --data DATA --out RUN`.
+
+Needs RUN/vae (from train_vae). Latents are encoded once into RUN/latents.npy. eps prediction, min-SNR weights,
+10 % empty captions, captions drawn anew for every picture and step, EMA. Stops and resumes at any step;
+RUN/unet, RUN/text_encoder and RUN/tokenizer hold the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import checkpoint, denoiser, tokenizer, train_vae, world
+from .data import DataSet, Truth, batch_indices
+from .muon import Muon, split_parameters
+from .parallel import Ranks, launch
+from .progress import bar
+
+EMPTY_CAPTIONS = 0.1
+ENDS = ("conv_in", "conv_out", "embedding")
+
+
+class Model(nn.Module):
+    """UNet and text encoder in one, so that one optimiser and one EMA serve both."""
+
+    def __init__(self, unet: nn.Module, text: nn.Module):
+        super().__init__()
+        self.unet, self.text = unet, text
+
+    def forward(self, x: Tensor, t: Tensor, ids: Tensor) -> Tensor:
+        return self.unet(x, t, self.text(ids).last_hidden_state).sample
+
+
+def plain_attention(unet: nn.Module) -> None:
+    """Matrix products instead of the fused kernel, whose bfloat16 backward is slow on CPUs."""
+    from diffusers.models.attention_processor import AttnProcessor
+
+    unet.set_attn_processor(AttnProcessor())  # type: ignore[operator]
+
+
+def build(args: argparse.Namespace, latent_size: int):  # noqa: ANN201
+    """(model, tokenizer), new or from --init."""
+    if args.init:
+        words = tokenizer.build(args.init / "tokenizer")
+        unet, text = denoiser.load(args.init)
+        from transformers import CLIPTokenizer
+
+        text = denoiser.adopt_tokens(text, CLIPTokenizer.from_pretrained(args.init / "tokenizer").get_vocab(), words)
+    else:
+        words, size = tokenizer.build(), denoiser.SIZES[args.size]
+        unet, text = denoiser.build_unet(size, latent_size), denoiser.build_text(size, words)
+    return Model(unet, text), words
+
+
+def encode_all(data: DataSet, run: Path, device: str) -> np.ndarray:
+    """Scaled latent means float16 [N,4,h,w], cached in RUN/latents.npy."""
+    path = run / "latents.npy"
+    if path.exists():
+        return np.load(path, mmap_mode="r")
+    vae = train_vae.load(run / "vae").to(device, memory_format=torch.channels_last).eval()
+    parts = []
+    with checkpoint.bf16_autocast(device, device == "cpu"):
+        for i in bar(range(0, len(data), 64), title="encode"):
+            z = train_vae.encode_means(vae, data.images[i : i + 64], device, 64)
+            parts.append((z.float() * train_vae.SCALING_FACTOR).half().numpy())
+    part = path.with_suffix(".part.npy")
+    np.save(part, np.concatenate(parts))
+    os.replace(part, path)
+    return np.load(path, mmap_mode="r")
+
+
+def captions(truths: list[Truth], rng: np.random.Generator) -> list[str]:
+    return [
+        "" if rng.random() < EMPTY_CAPTIONS else world.caption_of(t.portrait, t.things, t.degraded, rng) for t in truths
+    ]
+
+
+def tokens(words, texts: list[str], device: str) -> Tensor:  # noqa: ANN001
+    """Ids [B,77], padded as the pipelines do."""
+    return words(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
+
+
+def train(args: argparse.Namespace, ranks: Ranks) -> None:
+    torch.manual_seed(args.seed)
+    data, device = DataSet(args.data), args.device
+    latents = np.load(args.out / "latents.npy", mmap_mode="r")
+    model, words = build(args, latents.shape[-1])
+    model.to(device).train()
+    plain_attention(model.unet)
+    matrices, others = split_parameters(model.named_parameters(), ENDS)
+    optimizer = Muon(matrices, others, lr=args.lr)
+    ema = checkpoint.Ema(model, args.ema)
+    path, start = args.out / "unet.pt", 0
+    if state := checkpoint.load(path):
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        ema.load_state(state["ema"])
+        start = state["step"]
+    log = checkpoint.Log(args.out / "unet.log")
+    abar = denoiser.alphas_cumprod(device)
+    weight = denoiser.min_snr_weight(abar)
+    params, saved, mean_loss = list(model.parameters()), time.time(), 0.0
+    each = args.batch // ranks.world
+    steps = range(start, args.steps)
+    for step in bar(steps, args.steps, "unet", start) if ranks.first else steps:
+        optimizer.scale_lr(checkpoint.trapezoid(step, args.steps))
+        mine = slice(ranks.rank * each, (ranks.rank + 1) * each)
+        rows = np.sort(batch_indices(len(latents), args.batch, step, args.seed)[mine])
+        rng = np.random.default_rng([args.seed, step, ranks.rank])
+        ids = tokens(words, captions([data.truths[i] for i in rows], rng), device)
+        z = torch.from_numpy(np.asarray(latents[rows], np.float32)).to(device)
+        noise = torch.from_numpy(rng.standard_normal(z.shape, np.float32)).to(device)
+        # Stratified over the batch: less variance than independent draws.
+        t = torch.from_numpy(((np.arange(each) + rng.random(each)) / each * 1000).astype(np.int64)).to(device)
+        a = abar[t].view(-1, 1, 1, 1)
+        with checkpoint.bf16_autocast(device, not args.fp32):
+            eps = model(a.sqrt() * z + (1 - a).sqrt() * noise, t, ids)
+        error = (eps.float() - noise).square().mean((1, 2, 3))
+        loss = (error * weight[t]).mean()
+        loss.backward()
+        ranks.average_gradients(params)
+        norm = torch.nn.utils.clip_grad_norm_(params, 1.0)
+        if torch.isfinite(norm):
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        ema.update(model)
+        mean_loss += (loss.item() - mean_loss) / min(step - start + 1, 50)
+        if ranks.first and (step + 1) % 50 == 0:
+            log.write(step=step + 1, loss=mean_loss, grad=float(norm))
+        if ranks.first and (time.time() - saved > args.save_every or step + 1 == args.steps):
+            checkpoint.save(path, {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                                   "ema": ema.state(), "step": step + 1})  # fmt: skip
+            saved = time.time()
+    if ranks.first:
+        finish(model, words, ema, args.out)
+
+
+def finish(model: Model, words, ema: checkpoint.Ema, out: Path) -> None:  # noqa: ANN001
+    """EMA weights as diffusers and transformers folders."""
+    from diffusers.models.attention_processor import AttnProcessor2_0
+
+    ema.copy_to(model)
+    model.eval()
+    model.unet.set_attn_processor(AttnProcessor2_0())  # type: ignore[operator]
+    model.unet.save_pretrained(out / "unet")  # type: ignore[operator]
+    model.text.save_pretrained(out / "text_encoder")  # type: ignore[operator]
+    tokenizer.save(words, out / "tokenizer")
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m tools.demo_model.train_unet", description=__doc__)
+    p.add_argument("--data", type=Path, default=Path("out/demo_model/data"))
+    p.add_argument("--out", type=Path, default=Path("out/demo_model/run"), help="the folder train_vae wrote to")
+    p.add_argument("--init", type=Path, help="a diffusers pipeline folder to start from (default: from scratch)")
+    p.add_argument("--size", choices=sorted(denoiser.SIZES), default="cpu")
+    p.add_argument("--steps", type=int, default=8_000)
+    p.add_argument("--batch", type=int, default=32, help="over all processes")
+    p.add_argument("--lr", type=float, default=0.01)
+    p.add_argument("--ema", type=float, default=0.998)
+    p.add_argument("--processes", type=int, default=1, help="one-thread processes that share the batch")
+    p.add_argument("--device", default="cpu", help="cpu, cuda or cuda:0 (one process)")
+    p.add_argument("--fp32", action="store_true", help="no bfloat16")
+    p.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")
+    p.add_argument("--finish", action="store_true", help="write out the last checkpoint, train no further")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--smoke", action="store_true", help="a few steps of a tiny model")
+    return p
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parser().parse_args(argv)
+    if args.smoke:
+        args.steps, args.batch, args.size = 3, 4, "tiny"
+    if args.device == "cpu":
+        torch.set_num_threads(1)
+    if not (args.out / "vae").exists():
+        raise SystemExit(f"no autoencoder in {args.out / 'vae'}: run python -m tools.demo_model.train_vae first")
+    if args.finish:
+        state = checkpoint.load(args.out / "unet.pt")
+        if state is None:
+            raise SystemExit(f"no checkpoint in {args.out}: nothing to finish")
+        args.steps = state["step"]
+    encode_all(DataSet(args.data), args.out, args.device)
+    launch(train, args, args.processes)
+
+
+if __name__ == "__main__":
+    main()

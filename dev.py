@@ -29,9 +29,10 @@ REQUIREMENTS = {
     "test": [ROOT / "requirements.txt", ROOT / "requirements-test.txt"],
 }
 DEMO = [
-    "--condition", "examples/face.png",
-    "--mask", "examples/face_mask.png",
-    "--prompt", "a photo of a smiling man wearing a suit on a beach",
+    "--condition", "examples/tom.png",
+    "--mask", "examples/tom_mask.png",
+    "--box", "32,8,64,64",
+    "--prompt", "a photo of a smiling man wearing a blue suit on a beach",
     "--model", "demo",
     "--out", "out/demo.png",
     "--sheet", "out/demo_sheet.png",

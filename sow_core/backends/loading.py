@@ -6,17 +6,18 @@ Only local files are read unless `download` is set, and never a pickle.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..assets import asset_folder
 from ..errors import SowError
 
-DEMO = Path(__file__).resolve().parents[2] / "models" / "demo"
+DEMO = asset_folder("models") / "demo"
 """The embedded demo model."""
 
 FAMILIES = ("SD 1.x", "SD 2.x", "SDXL")
@@ -40,6 +41,8 @@ class Components:
     scheduler_config: dict[str, Any]
     zero_empty: bool = False
     """SDXL's force_zeros_for_empty_prompt."""
+    recommended: Mapping[str, Any] = field(default_factory=dict)
+    """What the folder's sow.json recommends: "guidance" and "negative", for models that are not SD's size."""
 
     @property
     def sdxl(self) -> bool:
@@ -118,7 +121,11 @@ def _from_folder(source: Path | str, dtype: torch.dtype, local: bool) -> Compone
             encoders.append((CLIPTokenizer.from_pretrained(source, subfolder="tokenizer_2", **options), second))
         scheduler = _scheduler_config(source, local)
     zero_empty = bool(index.get("force_zeros_for_empty_prompt", PIPELINES[kind] == "sdxl"))
-    return _checked(Components(str(source), unet, vae, encoders, scheduler, zero_empty and len(encoders) == 2))
+    parts = Components(str(source), unet, vae, encoders, scheduler, zero_empty and len(encoders) == 2)
+    recommendation = Path(source) / "sow.json"
+    if local and recommendation.is_file():
+        parts.recommended = _json(recommendation)
+    return _checked(parts)
 
 
 def _from_checkpoint(path: Path, dtype: torch.dtype, download: bool, config: str | Path | None) -> Components:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         _fill_from(args, read_settings(args.source))
     job = _check(args)
     backend, name = _load_model(args)
+    _recommend(args, job, backend.parts.recommended)
     size = job.size or _native_size(backend)
     plan = _plan_layout(args, job, size, backend)
     if plan is not None:
@@ -96,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
         job.related = [given or [r.box for r in c.related] for c, given in planned]
         job.prompt = plan.prompt or job.prompt
         job.negative = plan.negative or job.negative
+        if args.planner not in (None, "offline") or args.plan:
+            print(plan.report(), file=sys.stderr)
     layout = _layout(args, job, size)
     result = _sample(args, job, backend, layout)
     images = result.images
@@ -216,6 +220,15 @@ def _load_model(args: argparse.Namespace) -> tuple[DiffusersBackend, str]:
     return backend, name
 
 
+def _recommend(args: argparse.Namespace, job: Job, values: Mapping[str, Any]) -> None:
+    """A model folder's own recommendations (sow.json), where the user and the preset's name say nothing else."""
+    if args.negative is None and "negative" in values:
+        job.negative = str(values["negative"])
+    chosen = any(a.partition("=")[0].strip() == "guidance" for a in args.assignments)
+    if args.cfg is None and not chosen and "guidance" in values:
+        job.config = with_config(job.config, guidance=float(values["guidance"]))
+
+
 def _best_device() -> str:
     import torch
 
@@ -233,14 +246,12 @@ def _plan_layout(
     args: argparse.Namespace, job: Job, size: tuple[int, int], backend: DiffusersBackend
 ) -> LayoutPlan | None:
     """The plan file's layout, or the planner's for what has no box; None if there is nothing to plan."""
-    from .placing import make_plan, read_plan
+    from .placing import make_plan, saved_plan
 
     if args.plan:
-        return read_plan(args.plan, size, len(job.conditions))
+        return saved_plan(args.plan, job, size)
     planner = args.planner or "offline"
-    if planner == "none" or (args.planner is None and all(job.boxes)):
-        return None
-    return make_plan(planner, job, size, backend.token_count)
+    return None if planner == "none" else make_plan(planner, job, size, backend.token_count)
 
 
 def _layout(args: argparse.Namespace, job: Job, size: tuple[int, int]) -> Layout:
@@ -328,7 +339,7 @@ def _settings(
         "config": job.config.as_dict(),
         "dtype": args.dtype,
         "device": args.device,
-        "plan": None if plan is None else plan.as_dict(),
+        "plan": plan.as_dict() if plan is not None else getattr(args, "saved_plan", None),
     }
 
 
@@ -362,6 +373,7 @@ def _fill_from(args: argparse.Namespace, saved: dict[str, Any]) -> None:
             defaults["box"] = [c["box"] for c in conditions]
             defaults["related"] = [f"{n}:{r}" for n, c in enumerate(conditions, 1) for r in c["related"]]
             defaults["planner"] = "none"
+            args.saved_plan = saved["plan"]
         if args.preset is None:
             args.preset = saved["preset"]
             changes = flatten(saved["config"], preset(args.preset).as_dict())

@@ -63,3 +63,31 @@ def test_version_is_the_engines():
 
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "sow_core.__version__"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", sow_core.__version__)
+
+
+def test_every_package_and_asset_is_in_the_wheel():
+    settings = PROJECT["tool"]["setuptools"]
+    found = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "sow_core").rglob("__init__.py")}
+    assert found <= set(settings["packages"])
+    for package_name, folder in settings["package-dir"].items():
+        patterns = settings["package-data"][package_name]
+        shipped = {p for pattern in patterns for p in (ROOT / folder).glob(pattern) if p.is_file()}
+        present = {p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+        assert shipped == present, f"{folder}: {sorted(present - shipped)[:3]} not shipped"
+
+
+def test_assets_are_found():
+    from sow_core.assets import asset_folder
+
+    assert (asset_folder("models") / "demo" / "model_index.json").is_file()
+    assert list(asset_folder("prompts").rglob("*.txt"))
+
+
+def test_the_node_pack_loads_without_its_host():
+    """pytest itself imports the root package; ComfyUI's modules may be needed only once it asks for the nodes."""
+    import ast
+
+    for node in ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8")).body:
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not [n for n in names if n.split(".")[0] in {"comfy", "comfy_api", "torch", "diffusers", "folder_paths"}]

@@ -1,0 +1,16 @@
+"""Where the files that are no code lie: the demo model and the planner's prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def asset_folder(name: str) -> Path:
+    """The folder `name` ("models", "prompts"): inside the package where pip installed it, else beside it.
+
+    In a clone and in a node pack it lies beside. The folder need not exist; who reads it says what is missing.
+    """
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else PACKAGE.parent / name

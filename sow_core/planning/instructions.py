@@ -9,10 +9,10 @@ import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from string import Template
 from typing import Any
 
+from ..assets import asset_folder
 from ..box import Box
 from .request import PlanRequest
 from .text import plain
@@ -25,13 +25,10 @@ PARTS = ("prompt", "position", "context")
 
 @functools.cache
 def _template(name: str) -> Template:
-    # Installed, the folder lies inside the package; in the repository and in a node pack, beside it.
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "prompts", package.parent / "prompts"):
-        file = folder / VERSION / f"{name}.txt"
-        if file.is_file():
-            return Template(file.read_text(encoding="utf-8").strip())
-    raise FileNotFoundError(f"The prompt file {VERSION}/{name}.txt is missing; install the pack again.")
+    file = asset_folder("prompts") / VERSION / f"{name}.txt"
+    if not file.is_file():
+        raise FileNotFoundError(f"The prompt file {VERSION}/{name}.txt is missing; install the pack again.")
+    return Template(file.read_text(encoding="utf-8").strip())
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,6 @@ def as_text(request: PlanRequest) -> str:
 def _system(request: PlanRequest, parts: tuple[str, ...], boxes: tuple[Box, ...]) -> str:
     count, frame = len(request.conditions), request.frame
     low, high = frame.sides
-    names = ", ".join(f"{i} is {plain(c.name, 40)}" for i, c in enumerate(request.conditions, 1) if c.name)
     aspects = ", ".join(f"{c.aspect:.2f} : 1" for c in request.conditions)
     where = " and ".join(str(box.as_dict()).replace("'", "") for box in boxes)
     words = {
@@ -90,7 +86,6 @@ def _system(request: PlanRequest, parts: tuple[str, ...], boxes: tuple[Box, ...]
         "width": frame.width,
         "height": frame.height,
         "count": count,
-        "names": f" ({names})" if names else "",
         "low": low,
         "high": high,
         "aspect": aspects,
@@ -106,8 +101,14 @@ def _system(request: PlanRequest, parts: tuple[str, ...], boxes: tuple[Box, ...]
 
 
 def _user(request: PlanRequest, fault: str) -> str:
-    scene = f"<scene>{plain(request.prompt)}</scene>"
-    return f"{scene}\n\n{_template('again').substitute(fault=fault)}" if fault else scene
+    lines = [f"<scene>{plain(request.prompt)}</scene>"]
+    for number, condition in enumerate(request.conditions, 1):
+        said = ", ".join(filter(None, (plain(condition.name, 80), plain(condition.description))))
+        if said:
+            lines.append(f"<note>visual condition {number}: {said}</note>")
+    if fault:
+        lines.append(_template("again").substitute(fault=fault))
+    return "\n\n".join(lines)
 
 
 # Upper-case types without limits: the subset that both Google packages accept. The order of `required` is the

@@ -108,8 +108,8 @@ def place_boxes(
     low, high = frame.sides
     notes = []
     for number, (raw, box, target) in enumerate(zip(proposed, boxes, targets, strict=True), 1):
-        if target.fixed is None and tuple(raw) != (box.x, box.y, box.width, box.height):
-            shown = ",".join(f"{value:.0f}" for value in raw)
+        shown = ",".join(f"{value:.0f}" for value in raw)
+        if target.fixed is None and shown != str(box):
             notes.append(
                 f"condition {number}: box {shown} became {box} (longer side {low}..{high} px, the picture's "
                 f"proportions, 8-px grid, inside {frame.width}x{frame.height}, apart from others)"

@@ -32,7 +32,10 @@ def load_folder(folder: str | Path) -> tuple[Any, Any, Any]:
     from .vae import load_vae, preview_factors
 
     root = Path(folder)
-    read_json(root / "model_index.json")
+    if "text_encoder_2" in read_json(root / "model_index.json"):
+        raise SowError(
+            f"{root} is an SDXL folder: only folders with one text encoder can be loaded natively."
+        )
     vae_config = read_json(root / "vae" / "config.json")
     scale = float(vae_config.get("scaling_factor") or 0.18215)
     vae = load_vae(vae_config, read_weights(root / "vae"))

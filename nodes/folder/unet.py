@@ -21,7 +21,7 @@ class _Multiplier(float):
 
 
 def comfy_config(config: dict[str, Any]) -> dict[str, Any]:
-    """ComfyUI's `unet_config` for a diffusers UNet config. Raises SowError for another family of model."""
+    """ComfyUI's `unet_config` for a diffusers UNet config (SD 1.x, 2.x, SDXL). Raises SowError for others."""
     channels = config["block_out_channels"]
     levels = len(channels)
     down, up = config["down_block_types"], config["up_block_types"]
@@ -34,8 +34,12 @@ def comfy_config(config: dict[str, Any]) -> dict[str, Any]:
         "in_channels",
         config.get("in_channels"),
     )
-    for key in ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type", "time_embedding_dim"):
+    for key in ("class_embed_type", "encoder_hid_dim_type", "time_embedding_dim"):
         _require(config.get(key) is None, key, config.get(key))
+    added = config.get("addition_embed_type")
+    # ComfyUI's SDXL always gives 256 values to each of its six sizes.
+    sized = added == "text_time" and config.get("addition_time_embed_dim") == 256
+    _require(added is None or sized, "addition_embed_type", added)
     act = config.get("act_fn", "silu")
     _require(act == "silu", "act_fn", act)
 
@@ -59,7 +63,8 @@ def comfy_config(config: dict[str, Any]) -> dict[str, Any]:
         "use_checkpoint": False,
         "use_temporal_attention": False,
         "legacy": False,
-        "adm_in_channels": None,
+        "adm_in_channels": config["projection_class_embeddings_input_dim"] if sized else None,
+        **({"num_classes": "sequential"} if sized else {}),
         **_heads(config, channels),
     }
 
@@ -82,9 +87,7 @@ def _per_level(value: int | list[int], levels: int) -> list[int]:
 
 def _require(ok: bool, key: str, value: object) -> None:
     if not ok:
-        raise SowError(
-            f"This UNet cannot be loaded natively: {key} = {value!r} is not Stable Diffusion 1.x or 2.x."
-        )
+        raise SowError(f"This UNet cannot be loaded natively: {key} = {value!r} is not Stable Diffusion's.")
 
 
 def load_unet(
@@ -97,7 +100,7 @@ def load_unet(
     """A ModelPatcher of the UNet; `state` holds diffusers keys in float32.
 
     `latent_scale` is the VAE's scaling_factor; `rgb_factors` (weights [C][3], bias [3]) colour the latent
-    previews. Raises SowError if scheduler, config and weights are not of one Stable Diffusion 1.x / 2.x model.
+    previews. Raises SowError if scheduler, config and weights are not of one Stable Diffusion model.
     """
     import comfy.latent_formats
     import comfy.model_base
@@ -151,7 +154,10 @@ def load_unet(
     )
     model_config.latent_format.taesd_decoder_name = None  # TAESD knows SD's latents, not these
     model_config.set_inference_dtype(torch.float32, None)
-    model = comfy.model_base.BaseModel(model_config, model_type=kinds[prediction])
+    made = (
+        comfy.model_base.SDXL if model_config.unet_config["adm_in_channels"] else comfy.model_base.BaseModel
+    )
+    model = made(model_config, model_type=kinds[prediction])
 
     names = comfy.utils.unet_to_diffusers(model_config.unet_config)
     unknown = [key for key in state if key not in names]

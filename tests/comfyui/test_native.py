@@ -1,0 +1,142 @@
+"""The native backend against diffusers, in ComfyUI's own process (see inside.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def case(inside: dict[str, Any], request: pytest.FixtureRequest) -> Any:
+    """The results of the case that the test is named after."""
+    result = inside[request.function.__name__.removeprefix("test_")]
+    assert not (isinstance(result, dict) and "Traceback" in str(result.get("error"))), result["error"]
+    return result
+
+
+# -- the folder loader
+
+
+def test_folder_equals_diffusers(case: dict[str, float]) -> None:
+    assert case["imported_diffusers"] == 0
+    assert max(case[part] for part in ("unet", "encode", "decode", "text")) < 1e-4, case
+
+
+def test_odd_widths(case: dict[str, float]) -> None:
+    assert max(case.values()) < 1e-4, case
+
+
+def test_folder_errors(case: dict[str, str]) -> None:
+    assert "unet/config.json is missing" in case["missing"]
+    assert "Fetch the file again" in case["damaged"]
+    assert "No weights in" in case["no_weights"]
+    assert "'sample'" in case["scheduler"] and "epsilon or v_prediction" in case["scheduler"]
+    assert "model_index.json" in case["json"]
+    assert "1 missing" in case["half"]
+    assert "SDXL" in case["sdxl"]
+    assert all("\n" not in line for line in case.values())
+
+
+# -- parity
+
+
+def test_parity_demo(case: dict[str, dict[str, float]]) -> None:
+    for name, result in case.items():
+        assert result["rms"] < 1e-3, (name, result)
+        assert result["indicator_gap"] < 1e-4, (name, result)
+    assert case["normal"]["indicators"] == 20 and case["off"]["masses"] == 0
+
+
+def test_parity_families(case: dict[str, dict[str, float]]) -> None:
+    """Eps and v prediction, one and several head counts, SDXL with size conditioning; random weights."""
+    assert set(case) == {"sd1", "sd2", "sd2_v", "sdxl"}
+    for name, result in case.items():
+        assert result["rms"] < 1e-3 * max(result["std"], 1.0), (name, result)
+        assert result["indicators"] == 4, (name, result)
+
+
+def test_sdxl_sizes(case: dict[str, Any]) -> None:
+    assert case["told"] == [[999, 999], [128, 128], [64, 64]]
+
+
+def test_schedule(case: dict[str, Any]) -> None:
+    assert case["gap"] < 1e-5
+    assert case["t"][1:] == [1.0 + 100 * k for k in range(10)]
+
+
+# -- what the user has on the MODEL
+
+
+def test_lora(case: dict[str, float]) -> None:
+    assert case["rms"] < 1e-3 and case["effect"] > 0.05 and case["afterwards"] == 0.0, case
+
+
+def test_other_override(case: dict[str, float]) -> None:
+    assert case["identity"] < 1e-4, case
+    assert case["effect"] > 0.01 and case["modulation"] > 0.01, case
+    assert case["calls"] == 2 * case["layers"] * case["model_calls"]
+    assert case["cross"] == case["layers"] * case["model_calls"]
+
+
+def test_other_patches(case: dict[str, float]) -> None:
+    assert case["attn1"] == case["attn2"] == 7 * case["calls"]
+    assert case["replaced"] == case["calls"]
+    assert case["finite"] == 1 and case["left"] == 2
+
+
+def test_control_and_areas(case: dict[str, float]) -> None:
+    assert case["control"] > 0.01 and case["regional"] > 0.01 and case["only_areas"] == 1
+    assert case["calls"] == 14  # 5 of the canvas inversion, 4 of two cycles, 5 of the refine; none of the 7 on the crop
+
+
+def test_prompts_of_other_lengths(case: dict[str, float]) -> None:
+    assert case["tokens"] == 154 and case["finite"] == 1 and case["masses"] == 4
+
+
+def test_one_call_per_step(case: dict[str, float]) -> None:
+    assert case["calls"] == case["planned"] and case["largest"] == 4 * 2
+
+
+# -- leaving no trace
+
+
+def test_model_unchanged(case: dict[str, Any]) -> None:
+    assert case["run"] and case["rng"] and case["after_error"] and case["after_cancel"] and case["torch"], case
+    assert "NaN" in case["error"] and "\n" not in case["error"]
+    assert case["cancelled_after"] == 11  # the call under way ends, none follows
+    assert case["same_again"]
+
+
+def test_batches(case: dict[str, float]) -> None:
+    assert case["rms"] < 1e-3 < case["others"]
+
+
+# -- the parts, and what is refused
+
+
+def test_parts(case: dict[str, Any]) -> None:
+    assert case["sow_guider"] < 1e-6 and case["cfg_guider"] < 1e-6
+    assert case["trace"] == 21 and case["euler"] == 1
+    assert "got Guider_PerpNeg" in case["errors"]["guider"]
+    assert "expected 128x128 px" in case["errors"]["latent"] and "got 128x192" in case["errors"]["latent"]
+    assert "'empty'" in case["errors"]["row"] and "SOW Guider" in case["errors"]["row"]
+    assert "encode it again" in case["errors"]["canvas"]
+
+
+def test_refused(case: dict[str, str]) -> None:
+    for name, words in {
+        "flow": "flow-matching",
+        "inpainting": "inpainting",
+        "video": "video",
+        "edm": "no timesteps",
+        "no_unet": "no UNet",
+        "prompt": "expected 128 values per token, got 768",
+        "empty_prompt": "positive CONDITIONING is empty",
+        "vae": "8 px per latent cell",
+        "vae_channels": "16 latent channels",
+        "no_seed": "No seed",
+        "row": "'empty' prompt",
+        "pooled": "pooled output",
+    }.items():
+        assert words in case[name] and "\n" not in case[name], (name, case[name])

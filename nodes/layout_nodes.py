@@ -1,0 +1,155 @@
+"""SOW Layout and SOW Composite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ..sow_core.condition import check_size
+from ..sow_core.errors import SowError
+from . import layout as L
+from .boxes import check_placement, parse_boxes, placement_of
+from .composite import paste_back
+from .draw import draw_layout, from_picture
+from .sockets import SowLayout, SowPlan, layout_input
+
+NO_BOX = "No box: draw one on the canvas, connect bboxes, or connect a plan."
+
+
+class SOWLayout(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SOW_Layout",
+            display_name="SOW Layout",
+            category="SOW",
+            description="Says which picture is kept and where it goes. Draw its place on the canvas, and boxes where "
+                        "it must continue (hair, neck, the rest of a car). The preview shows the layout before any "
+                        "sampling step is spent.",
+            search_aliases=["selective one-way diffusion", "place image", "keep identity", "condition layout",
+                            "regional", "outpaint", "bounding box"],
+            has_intermediate_output=True,
+            inputs=[
+                io.Image.Input("condition", tooltip="The picture to keep: a face, part of an animal, the front of a "
+                                                    "car. One picture; chain another SOW Layout for a second one."),
+                io.Int.Input("width", default=512, min=64, max=8192, step=8,
+                             tooltip="Width of the finished picture in pixels, a multiple of 8. Stay near the size "
+                                     "that the checkpoint was trained at (SD 1.5: 512, SDXL: 1024)."),
+                io.Int.Input("height", default=512, min=64, max=8192, step=8,
+                             tooltip="Height of the finished picture in pixels, a multiple of 8."),
+                io.Combo.Input("fit", options=list(L.FITS), default="fit",
+                               tooltip="How the picture meets its box. fit: the box shrinks to the picture's "
+                                       "proportions. crop: the picture is cut to the box's. stretch: it is distorted."),
+                io.Boolean.Input("invert_mask", default=False,
+                                 tooltip="Turn on for the mask that Load Image gives for a cut-out with a "
+                                         "transparent background: there the mask marks what is transparent."),
+                io.Boolean.Input("crop_to_mask", default=False,
+                                 tooltip="Cut the picture to the mask's bounds first, so that the box is the place "
+                                         "of the masked part and not of the whole picture."),
+                io.Mask.Input("mask", optional=True,
+                              tooltip="What of the picture is kept, white = keep, of the picture's size. Without it "
+                                      "the whole picture is kept, edges included."),
+                io.BoundingBoxes.Input("boxes", optional=True, socketless=False,
+                                       tooltip="Draw the place of the condition first; further boxes are regions "
+                                               "where it must continue. A box described as 'related' is never the "
+                                               "place."),
+                io.MultiType.Input(
+                    io.String.Input("bboxes", default="", optional=True,
+                                    tooltip="Boxes from another node or as text, instead of drawn ones: "
+                                            "x,y,width,height, or JSON like "
+                                            '[{"x": 128, "y": 0, "width": 256, "height": 256}]. The first is the '
+                                            "place, the others are related regions. They win over drawn boxes."),
+                    types=[io.BoundingBox, io.BoundingBoxes, io.Array]),
+                SowPlan.Input("plan", optional=True,
+                              tooltip="A plan from a SOW planner. Its boxes are used where none are drawn or "
+                                      "connected."),
+                SowLayout.Input("layout", optional=True,
+                                tooltip="Another SOW Layout of the same size. This node adds its condition on top, "
+                                        "so that several pictures are kept in one scene."),
+                io.Image.Input("background", optional=True,
+                               tooltip="Shown behind the drawn boxes, and the start of the scene instead of gray. "
+                                       "It is stretched to the canvas and fades within a few cycles."),
+            ],
+            outputs=[
+                SowLayout.Output("sow_layout", display_name="layout",
+                                 tooltip="The canvas with its conditions, for the SOW samplers."),
+                io.Image.Output("preview", tooltip="The canvas with labelled boxes and the outline of the mask."),
+                io.Image.Output("canvas", tooltip="The canvas as the sampler gets it, without marks."),
+                io.Mask.Output("masks", tooltip="The kept pixels on the canvas, one mask per condition."),
+                io.BoundingBox.Output("placed", display_name="boxes",
+                                      tooltip="The condition's box on the 8-pixel grid, then its related regions."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, width=512, height=512, fit="fit", boxes=None, bboxes="") -> bool | str:
+        # Naming an input here switches the host's own range check for it off, so all is checked again.
+        try:
+            if width is None or height is None:  # linked: known only when the node runs
+                return True
+            check_size(width, height)
+            if fit is not None and fit not in L.FITS:
+                raise SowError(f"Unknown fit {fit!r}: expected one of {', '.join(L.FITS)}.")
+            for name, value in (("boxes", boxes), ("bboxes", bboxes)):
+                placement = placement_of(parse_boxes(value, width, height, name))
+                if placement is not None:
+                    check_placement(placement, width, height)
+        except SowError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, condition, width, height, fit, invert_mask, crop_to_mask, mask=None, boxes=None, bboxes="",
+                plan=None, layout=None, background=None) -> io.NodeOutput:
+        check_size(width, height)
+        placement = placement_of(parse_boxes(bboxes, width, height, "bboxes")) \
+            or placement_of(parse_boxes(boxes, width, height, "boxes"))
+        if placement is None and plan is not None:
+            placement = L.planned(plan, len(layout.conditions) if layout else 0, width, height)
+        if placement is None:
+            raise SowError(NO_BOX)
+        check_placement(placement, width, height)
+        picture = L.picture_of(condition, "condition", "chain one SOW Layout per picture, or pick one of the batch")
+        kept = L.mask_of(mask, *picture.shape[-2:], invert_mask)
+        made = L.make_condition(picture, kept, placement, fit, crop_to_mask)
+        spec = L.extend(layout, made, width, height, L.background_of(background, width, height))
+        built = spec.build()
+        preview = from_picture(draw_layout(built, [c.related for c in spec.conditions]))
+        placed: list[dict[str, Any]] = [built.conditions[-1].box.as_dict()]
+        placed += [box.as_dict() for box in made.related]
+        return io.NodeOutput(spec, preview, L.to_image(built.canvas), L.condition_masks(built), placed,
+                             ui=ui.PreviewImage(preview, cls=cls))
+
+
+class SOWComposite(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SOW_Composite",
+            display_name="SOW Composite",
+            category="SOW",
+            description="Pastes the condition's own pixels back over the finished picture with a soft edge. Undoes "
+                        "the small losses of the VAE; keep it off where the condition should take the scene's style.",
+            search_aliases=["paste back", "feather", "blend", "restore pixels", "composite"],
+            inputs=[
+                io.Image.Input("image", tooltip="The finished pictures, of the layout's size. A batch is fine."),
+                layout_input(),
+                io.Int.Input("feather", default=16, min=0, max=256, step=1,
+                             tooltip="Width of the soft edge in pixels, inside the mask. 0 cuts hard; more hides "
+                                     "the seam and gives up more of the condition's rim."),
+                io.Float.Input("strength", default=1.0, min=0.0, max=1.0, step=0.05, round=0.001,
+                               tooltip="How much of the original pixels comes back. 0 changes nothing."),
+            ],
+            outputs=[
+                io.Image.Output("composited", display_name="image", tooltip="The pictures with the original pixels."),
+                io.Mask.Output("alpha", tooltip="The soft mask that was used, 1 = original pixels."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image, layout, feather, strength) -> io.NodeOutput:
+        return io.NodeOutput(*paste_back(image, layout.build(), feather, strength))
+
+
+NODES = [SOWLayout, SOWComposite]

@@ -1,0 +1,72 @@
+"""SOW KSampler: the whole method on a checkpoint that the user has already loaded."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from . import sockets as S
+from .settings import check_widgets, make_config, seeds_from
+from .trace import RunTrace
+
+
+class SOWKSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SOW_KSampler",
+            display_name="SOW KSampler",
+            category="SOW",
+            description="Grows a scene around a picture that is kept (Selective One-Way Diffusion, arXiv 2411.19182). "
+                        "Works with any SD 1.x, SD 2.x or SDXL checkpoint and its LoRAs; trains nothing and leaves "
+                        "the model as it was.",
+            search_aliases=["selective one-way diffusion", "cyclic one-way diffusion", "cow", "keep face",
+                            "identity", "inpaint scene", "ksampler"],
+            inputs=[
+                io.Model.Input("model", tooltip="An SD 1.x, SD 2.x or SDXL checkpoint, with or without LoRA. It is "
+                                                "not changed."),
+                io.Conditioning.Input("positive", tooltip="The scene, including the kept part: a man in a suit on a "
+                                                          "beach, not only a beach."),
+                io.Conditioning.Input("negative", tooltip="What should not be there. The paper uses: a bad quality and "
+                                                          "low-resolution image, extra fingers, deformed hands."),
+                io.Vae.Input("vae", tooltip="The VAE of the same checkpoint. It encodes the condition and decodes the "
+                                            "result."),
+                S.layout_input(),
+                S.seed_input(),
+                S.preset_input(),
+                S.steps_input(),
+                S.cfg_input(),
+                S.cycles_input(),
+                S.attention_input(),
+                io.Int.Input("batch_size", default=1, min=1, max=64,
+                             tooltip="Pictures per run. They share encoding and inversion, so that each further one "
+                                     "costs less; memory grows with their number."),
+                *S.option_inputs(),
+                *S.extra_prompt_inputs(),
+            ],
+            outputs=[
+                io.Latent.Output("latent", tooltip="The finished latents, for upscaling or another sampler."),
+                io.Image.Output("image", tooltip="The finished pictures."),
+                S.SowTrace.Output("trace", tooltip="What happened, for SOW Cycle Sheet, SOW Attention Map and SOW "
+                                                   "Metrics."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, preset="normal", steps=10, cfg=7.5, cycles=-1, attention=1.0) -> bool | str:
+        return check_widgets(preset, steps, cfg, cycles, attention)
+
+    @classmethod
+    def execute(cls, model, positive, negative, vae, layout, seed, preset, steps, cfg, cycles, attention, batch_size,
+                cycle_options=None, attention_options=None, empty=None, suppress=None, diverse=None) -> io.NodeOutput:
+        from .native import sample_layout
+
+        config = make_config(preset, steps, cfg, cycles, attention, cycle_options, attention_options)
+        built = layout.build(config)
+        seeds = seeds_from(seed, batch_size)
+        made = sample_layout(model, positive, negative, vae, built, config, seeds,
+                             extra={"empty": empty, "suppress": suppress, "diverse": diverse})
+        run = RunTrace(made.trace, config, built, tuple(seeds), made.images, vae.decode)
+        return io.NodeOutput(made.latent, made.images, run)
+
+
+NODES = [SOWKSampler]

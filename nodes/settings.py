@@ -1,0 +1,82 @@
+"""From widgets and option sockets to the engine's config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..sow_core.errors import SowError
+from ..sow_core.modulation import Modulation
+from ..sow_core.plan import SowConfig, preset
+
+FROM_PRESET = -1
+"""The value of `cycles` that leaves the number to the preset."""
+
+
+def make_config(
+    preset_name: str,
+    steps: int,
+    cfg: float,
+    cycles: int = FROM_PRESET,
+    attention: float = 1.0,
+    cycle_options: Mapping[str, Any] | None = None,
+    attention_options: Modulation | None = None,
+) -> SowConfig:
+    """The config of a run: the preset, then the options, then the widgets.
+
+    Levels in the options count steps of a 10-step run, as the presets' do; `steps` moves them to its own
+    grid. `attention` multiplies both strengths of the modulation; 0 switches it off. Raises SowError for an
+    unknown preset and for values out of range.
+    """
+    config = replace(preset(preset_name), **(cycle_options or {}))
+    config = replace(config.with_steps(steps), guidance=float(cfg))
+    if cycles != FROM_PRESET:
+        config = replace(config, cycles=cycles)
+    return replace(config, modulation=scaled(attention_options or config.modulation, attention))
+
+
+def scaled(modulation: Modulation | None, factor: float) -> Modulation | None:
+    """A modulation with both strengths multiplied; None where nothing is left of it."""
+    if modulation is None or factor == 0:
+        return None
+    return replace(modulation, suppress=modulation.suppress * factor, enhance=modulation.enhance * factor)
+
+
+def parse_levels(text: str) -> tuple[int, ...]:
+    """"4, 3" -> (4, 3); nothing -> (). Raises SowError for anything but whole numbers."""
+    parts = [part for part in text.replace(";", ",").replace(" ", ",").split(",") if part]
+    try:
+        return tuple(dict.fromkeys(int(part) for part in parts))
+    except ValueError as error:
+        raise SowError(f"Bad preserve {text!r}: expected levels like 4,3, or nothing.") from error
+
+
+RANGES = {"steps": (2, 200), "cfg": (1, 30), "cycles": (FROM_PRESET, 100), "attention": (0, 5)}
+"""Of the samplers' widgets."""
+
+
+def check_widgets(
+    preset_name: str | None, steps: int | None, cfg: float | None, cycles: int | None, attention: float | None
+) -> bool | str:
+    """The samplers' `validate_inputs`: True, or what is wrong. None is a linked value, known only at the run.
+
+    A widget that a node validates itself is no longer checked by the host, so the ranges are checked here.
+    """
+    for name, value in (("steps", steps), ("cfg", cfg), ("cycles", cycles), ("attention", attention)):
+        low, high = RANGES[name]
+        if value is not None and not low <= value <= high:
+            return f"Bad {name} {value}: expected {low} to {high}."
+    try:
+        if preset_name is not None:
+            preset(preset_name)
+        if None not in (preset_name, steps, cfg, cycles, attention):
+            make_config(preset_name, steps, cfg, cycles, attention)  # type: ignore[arg-type]
+    except SowError as error:
+        return str(error)
+    return True
+
+
+def seeds_from(seed: int, count: int) -> list[int]:
+    """seed, seed + 1, ...: one seed per picture, wrapping at 64 bits."""
+    return [(seed + index) % 2**64 for index in range(count)]

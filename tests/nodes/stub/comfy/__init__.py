@@ -1,0 +1,1 @@
+"""The few functions of ComfyUI that SOW Generate calls: device, progress, cancel."""

@@ -26,7 +26,9 @@ PYTHON = os.environ.get("COMFYUI_PYTHON", sys.executable)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if PATH:
         return
-    skip = pytest.mark.skip(reason="needs a real ComfyUI: set COMFYUI_PATH to a checkout (and COMFYUI_PYTHON)")
+    skip = pytest.mark.skip(
+        reason="needs a real ComfyUI: set COMFYUI_PATH to a checkout (and COMFYUI_PYTHON)"
+    )
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(skip)

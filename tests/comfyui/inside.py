@@ -80,7 +80,9 @@ def picture(size: int = 72) -> Any:
         return torch.nn.functional.avg_pool2d(torch.rand(1, 3, size + 8, size + 8), 9, 1)[0]
 
 
-def layout(width: int = 128, height: int = 128, side: int = 64, conditions: int = 1, config: Any = NORMAL) -> Any:
+def layout(
+    width: int = 128, height: int = 128, side: int = 64, conditions: int = 1, config: Any = NORMAL
+) -> Any:
     """Crops of another latent size than the canvas, off its centre, with a related region."""
     Box, Condition = core["box"].Box, core["condition"].Condition
     items = [
@@ -122,7 +124,9 @@ class Both:
             config = folder.read_json(root / "unet" / "config.json")
             state = folder.read_weights(root / "unet")
             scale = vae_config["scaling_factor"]
-            self.model = pack("nodes.folder.unet").load_unet(config, scheduler, state, scale, ([[0.0] * 3] * 4, [0.0] * 3))
+            self.model = pack("nodes.folder.unet").load_unet(
+                config, scheduler, state, scale, ([[0.0] * 3] * 4, [0.0] * 3)
+            )
             self.rows = {}
             for name in PROMPTS:
                 text = self.diffusers._embedding(name)
@@ -180,7 +184,13 @@ def both(name: str = "demo") -> Both:
 @case
 def folder_equals_diffusers() -> dict[str, float]:
     """Largest differences of UNet, VAE and text encoder from diffusers', over all tiny families."""
-    worst = {"unet": 0.0, "encode": 0.0, "decode": 0.0, "text": 0.0, "imported_diffusers": float(IMPORTED_DIFFUSERS)}
+    worst = {
+        "unet": 0.0,
+        "encode": 0.0,
+        "decode": 0.0,
+        "text": 0.0,
+        "imported_diffusers": float(IMPORTED_DIFFUSERS),
+    }
     for name in ("demo", "sd1", "sd2", "sd2_v"):
         b = both(name)
         parts = b.diffusers.parts
@@ -189,7 +199,9 @@ def folder_equals_diffusers() -> dict[str, float]:
         with torch.inference_mode():
             for text in (PROMPTS["positive"], ""):
                 mine = b.encode(text)[0][0]
-                worst["text"] = max(worst["text"], float((mine - b.diffusers._encode_text(text).states).abs().max()))
+                worst["text"] = max(
+                    worst["text"], float((mine - b.diffusers._encode_text(text).states).abs().max())
+                )
             x = torch.randn(2, 4, 9, 14, generator=generator)  # odd: the upsampler has to round
             context = mine.expand(2, -1, -1)
             for t in (1, 401, 901):
@@ -219,7 +231,9 @@ def odd_widths() -> dict[str, float]:
                         up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, norm_num_groups=4,
                         layers_per_block=2).eval()  # fmt: skip
     scheduler = {"beta_schedule": "scaled_linear", "prediction_type": "epsilon"}
-    model = pack("nodes.folder.unet").load_unet(dict(unet.config), scheduler, unet.state_dict(), 0.2, ([[0.0] * 3] * 4, [0.0] * 3))
+    model = pack("nodes.folder.unet").load_unet(
+        dict(unet.config), scheduler, unet.state_dict(), 0.2, ([[0.0] * 3] * 4, [0.0] * 3)
+    )
     own = pack("nodes.folder.vae").load_vae(dict(vae.config), vae.state_dict())
     comfy.model_management.load_models_gpu([model])
     with torch.inference_mode():
@@ -228,7 +242,10 @@ def odd_widths() -> dict[str, float]:
         got = model.model.diffusion_model(x, torch.tensor([321.0]), context=context)
         image = torch.rand(1, 64, 64, 3)
         z = vae.encode(image.movedim(-1, 1) * 2 - 1).latent_dist.mode()
-        return {"unet": float((got - expected).abs().max()), "encode": float((own.encode(image) - z).abs().max())}
+        return {
+            "unet": float((got - expected).abs().max()),
+            "encode": float((own.encode(image) - z).abs().max()),
+        }
 
 
 @case
@@ -240,7 +257,9 @@ def folder_errors() -> dict[str, str]:
         "missing": lambda p: (p / "unet" / "config.json").unlink(),
         "damaged": lambda p: (p / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"no weights"),
         "no_weights": lambda p: (p / "unet" / "diffusion_pytorch_model.safetensors").unlink(),
-        "scheduler": lambda p: (p / "scheduler" / "scheduler_config.json").write_text('{"prediction_type": "sample"}'),
+        "scheduler": lambda p: (p / "scheduler" / "scheduler_config.json").write_text(
+            '{"prediction_type": "sample"}'
+        ),
         "json": lambda p: (p / "model_index.json").write_text("{"),
         "half": lambda p: _drop(p / "unet" / "diffusion_pytorch_model.safetensors"),
     }.items():
@@ -335,9 +354,16 @@ def lora() -> dict[str, float]:
     for layer in ("attn1.to_q", "attn1.to_v", "attn2.to_k", "ff.net.2"):
         module = b.diffusers.parts.unet.get_submodule(f"{name}.{layer}")
         rows, columns = module.weight.shape
-        up, down = torch.randn(rows, 4, generator=generator) * 0.2, torch.randn(4, columns, generator=generator) * 0.2
+        up, down = (
+            torch.randn(rows, 4, generator=generator) * 0.2,
+            torch.randn(4, columns, generator=generator) * 0.2,
+        )
         key = f"lora_unet_{name}.{layer}".replace(".", "_").replace("lora_unet_", "lora_unet_", 1)
-        weights |= {f"{key}.lora_up.weight": up, f"{key}.lora_down.weight": down, f"{key}.alpha": torch.tensor(4.0)}
+        weights |= {
+            f"{key}.lora_up.weight": up,
+            f"{key}.lora_down.weight": down,
+            f"{key}.alpha": torch.tensor(4.0),
+        }
         layers[module] = up @ down
     patched, _ = comfy.sd.load_lora_for_models(b.model, None, weights, 1.0, 0.0)
     plain, _ = b.native(SHORT)
@@ -414,7 +440,9 @@ class PaintControl(comfy.controlnet.ControlBase):
         super().__init__()
         self.size, self.calls = size, 0
 
-    def get_control(self, x_noisy: Any, t: Any, cond: Any, batched_number: int, transformer_options: Any) -> Any:
+    def get_control(
+        self, x_noisy: Any, t: Any, cond: Any, batched_number: int, transformer_options: Any
+    ) -> Any:
         assert tuple(x_noisy.shape[-2:]) == self.size, x_noisy.shape
         self.calls += 1
         shape = (x_noisy.shape[0], 128, 4, 4)
@@ -431,11 +459,16 @@ def control_and_areas() -> dict[str, float]:
     plain, _ = b.native(SHORT)
     control = PaintControl((16, 16))
     text = b.rows["positive"][0]
-    guided, _ = b.native(SHORT, positive=[[text[0], {**text[1], "control": control, "control_apply_to_uncond": True}]])
+    guided, _ = b.native(
+        SHORT, positive=[[text[0], {**text[1], "control": control, "control_apply_to_uncond": True}]]
+    )
     left = [text[0], {**text[1], "area": (16, 8, 0, 0), "strength": 1.0}]
     mask = torch.zeros(1, 128, 128)
     mask[:, :, 64:] = 1
-    right = [b.encode("a watercolor painting of a forest")[0][0], {**text[1], "mask": mask, "mask_strength": 1.0}]
+    right = [
+        b.encode("a watercolor painting of a forest")[0][0],
+        {**text[1], "mask": mask, "mask_strength": 1.0},
+    ]
     regional, _ = b.native(SHORT, positive=[text, left, right])
     only_areas, _ = b.native(SHORT, positive=[left, right])
     return {"control": rms(guided, plain), "calls": control.calls, "regional": rms(regional, plain),
@@ -447,7 +480,11 @@ def prompts_of_other_lengths() -> dict[str, float]:
     """A prompt of two sections (154 tokens) beside one of 77: the host splits or pads, the picture stays finite."""
     long = both().encode(" ".join(["a photo of a smiling man wearing a suit on a beach"] * 12))
     latents, trace = both().native(SHORT, positive=long)
-    return {"tokens": long[0][0].shape[1], "finite": float(torch.isfinite(latents).all()), "masses": len(trace.masses)}
+    return {
+        "tokens": long[0][0].shape[1],
+        "finite": float(torch.isfinite(latents).all()),
+        "masses": len(trace.masses),
+    }
 
 
 @case
@@ -570,7 +607,9 @@ def parts() -> dict[str, Any]:
     said = {
         "guider": lambda: custom(_perp(Guider_PerpNeg(b.model), b), sampler, 7, shape),
         "latent": lambda: custom(guider, sampler, 7, (1, 4, 24, 16)),
-        "row": lambda: custom(guider, native.make_sampler(encoded, core["plan"].preset("cow_official")), 7, shape),
+        "row": lambda: custom(
+            guider, native.make_sampler(encoded, core["plan"].preset("cow_official")), 7, shape
+        ),
         "canvas": lambda: custom(
             guider, native.make_sampler(native.encode_layout(b.vae, made, canvas=False), SHORT), 7, shape
         ),
@@ -590,7 +629,9 @@ def _perp(guider: Any, b: Both) -> Any:
 # -- what is refused
 
 
-def small_model(kind: Any, channels: int = 4, latent_format: Any = comfy.latent_formats.SD15, **config: Any) -> Any:
+def small_model(
+    kind: Any, channels: int = 4, latent_format: Any = comfy.latent_formats.SD15, **config: Any
+) -> Any:
     class Config(comfy.supported_models_base.BASE):
         unet_extra_config: dict[str, Any] = {}
 
@@ -607,6 +648,7 @@ def small_model(kind: Any, channels: int = 4, latent_format: Any = comfy.latent_
 @case
 def refused() -> dict[str, str]:
     b, kinds = both(), comfy.model_base.ModelType
+
     def run(model: Any = None, vae: Any = None, seeds: Any = (1,), **rows: Any) -> str:
         prompts = {**b.rows, **rows}
         return _error(lambda: native.sample_layout(
@@ -624,6 +666,14 @@ def refused() -> dict[str, str]:
         def encode(self, pixels: Any) -> Any:
             return torch.zeros(1, 16, pixels.shape[1] // 8, pixels.shape[2] // 8)
 
+    def four_rows() -> None:
+        config = core["plan"].preset("cow_official")
+        native.sample_layout(b.model, b.rows["positive"], b.rows["negative"], b.vae, layout(), config, [1])
+
+    def without_pooled() -> None:
+        xl = both("sdxl")
+        native.make_guider(xl.model, [[xl.rows["positive"][0][0], {}]], xl.rows["negative"], 5.0)
+
     video = small_model(kinds.EPS, latent_format=comfy.latent_formats.Mochi)
     other = small_model(kinds.EPS)
     other.model.diffusion_model = torch.nn.Linear(1, 1)
@@ -638,11 +688,9 @@ def refused() -> dict[str, str]:
         "vae": run(vae=Wide()),
         "vae_channels": run(vae=Sixteen(b.vae)),
         "no_seed": run(seeds=()),
-        "row": _error(lambda: native.sample_layout(
-            b.model, b.rows["positive"], b.rows["negative"], b.vae, layout(), core["plan"].preset("cow_official"), [1])),
-        "pooled": _error(lambda: native.make_guider(
-            both("sdxl").model, [[both("sdxl").rows["positive"][0][0], {}]], both("sdxl").rows["negative"], 5.0)),
-    }  # fmt: skip
+        "row": _error(four_rows),
+        "pooled": _error(without_pooled),
+    }
 
 
 if __name__ == "__main__":

@@ -87,7 +87,9 @@ def test_other_patches(case: dict[str, float]) -> None:
 
 def test_control_and_areas(case: dict[str, float]) -> None:
     assert case["control"] > 0.01 and case["regional"] > 0.01 and case["only_areas"] == 1
-    assert case["calls"] == 14  # 5 of the canvas inversion, 4 of two cycles, 5 of the refine; none of the 7 on the crop
+    assert (
+        case["calls"] == 14
+    )  # 5 of the canvas inversion, 4 of two cycles, 5 of the refine; none of the 7 on the crop
 
 
 def test_prompts_of_other_lengths(case: dict[str, float]) -> None:
@@ -102,7 +104,9 @@ def test_one_call_per_step(case: dict[str, float]) -> None:
 
 
 def test_model_unchanged(case: dict[str, Any]) -> None:
-    assert case["run"] and case["rng"] and case["after_error"] and case["after_cancel"] and case["torch"], case
+    assert case["run"] and case["rng"] and case["after_error"] and case["after_cancel"] and case["torch"], (
+        case
+    )
     assert "NaN" in case["error"] and "\n" not in case["error"]
     assert case["cancelled_after"] == 11  # the call under way ends, none follows
     assert case["same_again"]

@@ -23,8 +23,9 @@ def feathered(mask: Tensor, feather: int) -> Tensor:
     """A mask [H, W] of 0 or 1 that falls to 0 over `feather` px inside its edge (the picture's edge is none)."""
     if feather <= 0:
         return mask
-    size = 2 * feather + 1
-    padded = F.pad(mask[None, None], (feather,) * 4, mode="replicate")
-    eroded = -F.max_pool2d(-padded, feather | 1, stride=1, padding=(feather | 1) // 2)
-    soft = F.avg_pool2d(F.avg_pool2d(eroded, size | 1, 1, feather), feather | 1, 1, (feather | 1) // 2)
-    return (soft[0, 0, feather:-feather, feather:-feather] * mask).clamp(0.0, 1.0)
+    # Eroded by half the feather, then averaged over it: 0 at the edge, 1 where the erosion ended.
+    half = -(-feather // 2)
+    size = 2 * half + 1
+    padded = F.pad(mask[None, None], (2 * half,) * 4, mode="replicate")
+    eroded = -F.max_pool2d(-padded, size, stride=1)
+    return (F.avg_pool2d(eroded, size, stride=1)[0, 0] * mask).clamp(0.0, 1.0)

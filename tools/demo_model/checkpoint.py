@@ -81,7 +81,7 @@ def bf16_autocast(device: str, enabled: bool) -> Any:
 
 def to_tensor(images: Any, device: str) -> Tensor:
     """uint8 [B,H,W,3] to float [B,3,H,W] in -1..1, channels last in memory."""
-    x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
+    x = torch.tensor(images).to(device).permute(0, 3, 1, 2).float()
     return (x / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 

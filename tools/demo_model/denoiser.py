@@ -84,8 +84,9 @@ def load(folder: Path) -> tuple[Any, Any]:
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
-    text = CLIPTextModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32, attn_implementation="eager")
+    full = {"torch_dtype": torch.float32}
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", **full)
+    text = CLIPTextModel.from_pretrained(folder / "text_encoder", attn_implementation="eager", **full)
     return unet, text
 
 
@@ -110,7 +111,7 @@ def adopt_tokens(text: nn.Module, old_vocab: dict[str, int], tokenizer) -> nn.Mo
             table[i] = old[old_vocab[token]]
             continue
         stem = token.removesuffix("</w>")
-        pieces = [c for c in stem[:-1]] + [stem[-1] + ("</w>" if token.endswith("</w>") else "")]
+        pieces = [*stem[:-1], stem[-1] + ("</w>" if token.endswith("</w>") else "")]
         table[i] = torch.stack([old[old_vocab[c]] for c in pieces]).mean(0)
     state[key] = table
     new.load_state_dict(state)

@@ -160,7 +160,7 @@ def features(c: Canvas, p: Portrait, g: Geometry) -> None:
             c.arc(g.x + s * eye_x, ey + 4.6 * u, 4.6 * u, 2 * u, 20, 160, line, 1.1 * u)
     if p.beard == "yes":
         _beard(c, p, g)
-    brow = darker(HAIR[p.hair_color], 0.25) if p.hair_color not in ("white", "blond") else darker(HAIR[p.hair_color], 0.35)
+    brow = darker(HAIR[p.hair_color], 0.35 if p.hair_color in ("white", "blond") else 0.25)
     tilt = {"sad": 2.0, "surprised": 0.0, "smiling": -0.3, "neutral": -0.8}[p.mouth] * u
     lift = 2.2 * u if p.mouth == "surprised" else 0.0
     for s in (-1, 1):

@@ -55,6 +55,10 @@ class FoundThing:
     score: float
 
     @property
+    def name(self) -> str:
+        return f"{self.color} {self.shape}"
+
+    @property
     def center(self) -> tuple[float, float]:
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
@@ -70,7 +74,8 @@ class Judges:
 
         path = Path(folder) / FILE
         if not path.exists():
-            raise FileNotFoundError(f"no judges in {folder}: expected {FILE}; run python -m tools.demo_model.train_judges")
+            how = "make them with python -m tools.demo_model.train_judges"
+            raise FileNotFoundError(f"no judges in {folder}: expected the file {FILE}; {how}")
         state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
         parts = [nets.SceneNet(), nets.HeadNet(), nets.IdentityNet()]
         for name, net in zip(("scene", "head", "identity"), parts, strict=True):

@@ -21,7 +21,7 @@ from . import checkpoint, judge_data, judge_scores, train_vae
 from . import judge_nets as nets
 from .cubes import SHAPES
 from .data import batch_indices
-from .judge_data import HEADS, Pictures
+from .judge_data import HEADS
 from .judges import FILE, Judges
 from .muon import Muon, split_parameters
 from .progress import bar
@@ -45,11 +45,12 @@ def grid_loss(out: Tensor, target: Tensor) -> Tensor:
     loss = F.binary_cross_entropy_with_logits(out[:, 0], heat.clamp(min=0), care)
     on = target[:, 5] > 0
     if on.any():
-        loss = loss + 0.5 * F.smooth_l1_loss(out[:, 1:5].movedim(1, -1)[on], target[:, 1:5].movedim(1, -1)[on], beta=0.2)
+        cells, truth = out.movedim(1, -1)[on], target.movedim(1, -1)[on]
+        loss = loss + 0.5 * F.smooth_l1_loss(cells[:, 1:5], truth[:, 1:5], beta=0.2)
         if target.shape[1] > 6:
-            cls = out[:, 5:].movedim(1, -1)[on]
-            a, b = target[:, 6][on].long(), target[:, 7][on].long()
-            loss = loss + 0.5 * (F.cross_entropy(cls[:, : len(SHAPES)], a) + F.cross_entropy(cls[:, len(SHAPES) :], b))
+            shape, color = cells[:, 5 : 5 + len(SHAPES)], cells[:, 5 + len(SHAPES) :]
+            a, b = truth[:, 6].long(), truth[:, 7].long()
+            loss = loss + 0.5 * (F.cross_entropy(shape, a) + F.cross_entropy(color, b))
     return loss
 
 

@@ -58,20 +58,28 @@ def build(args: argparse.Namespace, latent_size: int):  # noqa: ANN201
     return Model(unet, text), words
 
 
-def encode_all(data: DataSet, run: Path, device: str) -> np.ndarray:
-    """Scaled latent means float16 [N,4,h,w], cached in RUN/latents.npy."""
-    path = run / "latents.npy"
+def encode_all(data: DataSet, args: argparse.Namespace, ranks: Ranks) -> np.ndarray:
+    """Scaled latent means float16 [N,4,h,w], cached in RUN/latents.npy; the ranks share the work."""
+    path, part = args.out / "latents.npy", args.out / "latents.part.npy"
     if path.exists():
         return np.load(path, mmap_mode="r")
-    vae = train_vae.load(run / "vae").to(device, memory_format=torch.channels_last).eval()
-    parts = []
-    with checkpoint.bf16_autocast(device, device == "cpu"):
-        for i in bar(range(0, len(data), 64), title="encode"):
-            z = train_vae.encode_means(vae, data.images[i : i + 64], device, 64)
-            parts.append((z.float() * train_vae.SCALING_FACTOR).half().numpy())
-    part = path.with_suffix(".part.npy")
-    np.save(part, np.concatenate(parts))
-    os.replace(part, path)
+    count = min(args.limit or len(data), len(data))
+    side = data.images.shape[1] // 8
+    if ranks.first:
+        np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=(count, 4, side, side)).flush()
+    ranks.wait()
+    latents = np.lib.format.open_memmap(part, mode="r+")
+    vae = train_vae.load(args.out / "vae").to(args.device, memory_format=torch.channels_last).eval()
+    starts = range(ranks.rank * 64, count, ranks.world * 64)
+    with checkpoint.bf16_autocast(args.device, args.device == "cpu"):
+        for i in bar(starts, title="encode") if ranks.first else starts:
+            z = train_vae.encode_means(vae, data.images[i : min(i + 64, count)], args.device, 64)
+            latents[i : i + 64] = (z.float() * train_vae.SCALING_FACTOR).half().numpy()
+    latents.flush()
+    ranks.wait()
+    if ranks.first:
+        os.replace(part, path)
+    ranks.wait()
     return np.load(path, mmap_mode="r")
 
 
@@ -89,7 +97,7 @@ def tokens(words, texts: list[str], device: str) -> Tensor:  # noqa: ANN001
 def train(args: argparse.Namespace, ranks: Ranks) -> None:
     torch.manual_seed(args.seed)
     data, device = DataSet(args.data), args.device
-    latents = np.load(args.out / "latents.npy", mmap_mode="r")
+    latents = encode_all(data, args, ranks)
     model, words = build(args, latents.shape[-1])
     model.to(device).train()
     plain_attention(model.unet)
@@ -158,6 +166,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", type=Path, default=Path("out/demo_model/data"))
     p.add_argument("--out", type=Path, default=Path("out/demo_model/run"), help="the folder train_vae wrote to")
     p.add_argument("--init", type=Path, help="a diffusers pipeline folder to start from (default: from scratch)")
+    p.add_argument("--limit", type=int, help="use only the first so many pictures")
     p.add_argument("--size", choices=sorted(denoiser.SIZES), default="cpu")
     p.add_argument("--steps", type=int, default=8_000)
     p.add_argument("--batch", type=int, default=32, help="over all processes")
@@ -186,7 +195,6 @@ def main(argv: list[str] | None = None) -> None:
         if state is None:
             raise SystemExit(f"no checkpoint in {args.out}: nothing to finish")
         args.steps = state["step"]
-    encode_all(DataSet(args.data), args.out, args.device)
     launch(train, args, args.processes)
 
 

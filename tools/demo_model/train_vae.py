@@ -115,7 +115,8 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     steps = range(start, args.steps)
     for step in bar(steps, args.steps, "vae", start) if ranks.first else steps:
         optimizer.scale_lr(checkpoint.trapezoid(step, args.steps))
-        rows = np.sort(batch_indices(len(data), args.batch, step, args.seed)[ranks.rank * each : (ranks.rank + 1) * each])
+        mine = slice(ranks.rank * each, (ranks.rank + 1) * each)
+        rows = np.sort(batch_indices(len(data), args.batch, step, args.seed)[mine])
         x = checkpoint.to_tensor(data.images[rows], device)
         w = weight_map([data.truths[i].weight_boxes for i in rows], size, args.face_gain).to(device)
         torch.manual_seed(args.seed + step * ranks.world + ranks.rank)

@@ -1,0 +1,108 @@
+"""Every command runs end to end on a handful of pictures, resumes, and says what is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tools.demo_model import evaluate, export, render, train_judges, train_unet, train_vae
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a data set and a tiny trained run."""
+    root = tmp_path_factory.mktemp("demo_model")
+    render.main(["--smoke", "--out", str(root / "data")])
+    common = ["--smoke", "--data", str(root / "data"), "--out", str(root / "run")]
+    train_vae.main(common)
+    train_unet.main(common)
+    train_judges.main(["--smoke", "--out", str(root / "judges"), "--run", str(root / "judges_run")])
+    return root
+
+
+def test_render_writes_pictures_and_truth(work: Path) -> None:
+    images = np.load(work / "data" / "images.npy")
+    lines = (work / "data" / "truth.jsonl").read_text().splitlines()
+    assert images.shape == (48, 128, 128, 3) and len(lines) == 48
+    assert json.loads(lines[5])["seed"] == 5
+    assert (work / "data" / "sheet.png").stat().st_size > 10_000
+
+
+def test_latents_have_unit_variance(work: Path) -> None:
+    """The scale is folded into the autoencoder, so that scaling_factor 0.18215 is right."""
+    vae = train_vae.load(work / "run" / "vae")
+    images = np.load(work / "data" / "images.npy")
+    z = train_vae.encode_means(vae, images, "cpu") * vae.config.scaling_factor
+    assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(4), atol=0.05)
+    assert torch.allclose(z.std((0, 2, 3)), torch.ones(4), atol=0.05)
+
+
+def test_standardising_changes_no_picture() -> None:
+    vae = train_vae.build(0.5, 32).eval()
+    x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        z = vae.encode(x).latent_dist.mean
+        before, noise = vae.decode(z).sample, vae.encode(x).latent_dist.std / z.std((0, 2, 3))[:, None, None]
+        train_vae.standardize(vae, z)
+        z2 = vae.encode(x).latent_dist.mean
+        after, noise2 = vae.decode(z2).sample, vae.encode(x).latent_dist.std / z2.std((0, 2, 3))[:, None, None]
+    assert torch.allclose(before, after, atol=1e-4)
+    assert torch.allclose(noise, noise2, rtol=1e-3)
+
+
+def test_training_resumes_where_it_stopped(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second run with the same number of steps has nothing left to do and changes nothing."""
+    before = (work / "run" / "unet.pt").read_bytes()
+    train_unet.main(["--smoke", "--data", str(work / "data"), "--out", str(work / "run")])
+    assert (work / "run" / "unet.pt").read_bytes() == before
+
+
+def test_training_repeats_itself(work: Path, tmp_path: Path) -> None:
+    """The same seed gives the same weights, stopped in the middle or not."""
+    common = ["--data", str(work / "data"), "--batch", "4", "--width", "0.5"]
+    train_vae.main([*common, "--out", str(tmp_path / "a"), "--steps", "4"])
+    state = torch.load(tmp_path / "a" / "vae.pt", weights_only=True)
+    train_vae.main([*common, "--out", str(tmp_path / "b"), "--steps", "4"])
+    again = torch.load(tmp_path / "b" / "vae.pt", weights_only=True)
+    assert state["step"] == again["step"] == 4
+    for k, v in state["model"].items():
+        assert torch.equal(v, again["model"][k]), k
+
+
+def test_two_processes_train_together(work: Path, tmp_path: Path) -> None:
+    train_vae.main(["--smoke", "--processes", "2", "--data", str(work / "data"), "--out", str(tmp_path)])
+    assert (tmp_path / "vae" / "config.json").exists()
+
+
+def test_export_and_evaluate(work: Path) -> None:
+    out = work / "model"
+    out.mkdir()
+    (out / "README.md").write_text("a card")
+    export.main(["--run", str(work / "run"), "--out", str(out)])
+    export.main(["--run", str(work / "run"), "--out", str(out)])
+    assert (out / "README.md").read_text() == "a card", "files that are no weights stay"
+    for f in out.rglob("*.json"):
+        assert "_name_or_path" not in f.read_text()
+    evaluate.main(["--smoke", "--model", str(out), "--judges", str(work / "judges"), "--out", str(work / "evaluation")])
+    scores = json.loads((work / "evaluation" / "scores.json").read_text())
+    assert {"autoencoder", "inversion", "following", "cubes"} <= set(scores)
+    assert 3 < scores["autoencoder"]["all"] < 60
+
+
+def test_a_missing_step_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="train_vae first"):
+        train_unet.main(["--smoke", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"tools\.demo_model\.render"):
+        train_vae.main(["--smoke", "--data", str(tmp_path), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="is missing"):
+        export.main(["--run", str(tmp_path), "--out", str(tmp_path / "model")])
+
+
+def test_counting_objects() -> None:
+    told = evaluate.multiset_f1([["red cube", "red cube", "blue sphere"]], [["red cube", "blue sphere", "green cube"]])
+    assert told["precision"] == told["recall"] == pytest.approx(2 / 3)
+    assert told["exact"] == 0

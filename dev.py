@@ -31,8 +31,9 @@ REQUIREMENTS = {
 DEMO = [
     "--condition", "examples/tom.png",
     "--mask", "examples/tom_mask.png",
-    "--box", "32,8,64,64",
     "--prompt", "a photo of a smiling man wearing a blue suit on a beach",
+    "--box", "32,24,64,64",
+    "--seed", "1",
     "--model", "demo",
     "--out", "out/demo.png",
     "--sheet", "out/demo_sheet.png",

@@ -152,3 +152,12 @@ def test_failures_end_with_code_two_and_no_traceback(tmp_path, monkeypatch, caps
     monkeypatch.setattr(dev, "check_python", lambda version: (_ for _ in ()).throw(dev.Failure("too old")))
     assert dev.main(["demo"]) == 2
     assert capsys.readouterr().err == "dev.py: too old\n"
+
+
+def test_the_demo_is_a_command_line_that_the_program_takes():
+    from sow_core import cli
+
+    args = cli._parse(["generate", *dev.DEMO])
+    assert args.condition and args.model == "demo"
+    for path in [*args.condition, *args.mask]:
+        assert (ROOT / path).is_file()

@@ -1,6 +1,6 @@
 """Packs a run as a diffusers pipeline: `python -m tools.demo_model.export --run RUN --out models/demo`.
 
-float16 safetensors; the tokenizer with tokenizer.json, vocab.json and merges.txt. Refuses more than 20 MB.
+float16 safetensors; the tokenizer with tokenizer.json, vocab.json and merges.txt. Refuses to be larger than --limit.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 
 from . import denoiser, train_vae
 
-LIMIT = 20_000_000
+LIMIT_MB = 20.0
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
 
 
-def export(run: Path, out: Path) -> int:
+def export(run: Path, out: Path, limit_mb: float = LIMIT_MB) -> int:
     """Writes the pipeline and returns its size in bytes. Files of `out` that are no part of it stay."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
@@ -46,8 +46,8 @@ def export(run: Path, out: Path) -> int:
         shutil.copy(run / "tokenizer" / name, part / "tokenizer" / name)
     strip_paths(part)
     size = sum(f.stat().st_size for f in part.rglob("*") if f.is_file())
-    if size > LIMIT:
-        raise SystemExit(f"the pipeline has {size / 1e6:.1f} MB, over the limit of {LIMIT / 1e6:.0f} MB: train a smaller")
+    if size > limit_mb * 1e6:
+        raise SystemExit(f"the pipeline has {size / 1e6:.1f} MB, more than {limit_mb:g} MB: train a smaller one")
     out.mkdir(parents=True, exist_ok=True)
     for name in (*PARTS, "model_index.json"):
         old = out / name
@@ -71,13 +71,14 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m tools.demo_model.export", description=__doc__)
     p.add_argument("--run", type=Path, default=Path("out/demo_model/run"))
     p.add_argument("--out", type=Path, default=Path("models/demo"))
+    p.add_argument("--limit", type=float, default=LIMIT_MB, help="largest size in MB")
     p.add_argument("--smoke", action="store_true", help="no difference, for symmetry with the other commands")
     return p
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
-    size = export(args.run, args.out)
+    size = export(args.run, args.out, args.limit)
     print(f"{args.out}: {size / 1e6:.1f} MB; scaling factor {train_vae.SCALING_FACTOR}")
 
 

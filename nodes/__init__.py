@@ -18,6 +18,7 @@ NODE_MODULES = (
     "diffusers_nodes",
     "diagnostics_nodes",
     "demo_nodes",
+    "example_nodes",
 )
 """In the order in which menus and documentation list them. New modules are appended."""
 

@@ -51,12 +51,14 @@ def draw_layout(layout: Layout, related: Sequence[Sequence[Box]]) -> Image.Image
         _outline(picture, item.mask, item.box, scale, colour(index))
         x, y, right, bottom = _corners(item.box, scale)
         draw.rectangle((x, y, right, bottom), outline=colour(index), width=2)
-    # Labels last, so that no line runs through them.
+    # Labels last, so that no line runs through them; each in the first corner of its box that is still free.
+    taken: list[tuple[int, int, int, int]] = []
     for index, (item, areas) in enumerate(zip(layout.conditions, related, strict=True)):
         number = f"{index + 1} " if several else ""
-        for area in areas:
-            _label(draw, area.clip(layout.width, layout.height), scale, f"{number}related {area}", index, bottom=True)
-        _label(draw, item.box, scale, f"{number}condition {item.box}", index)
+        labels = [(item.box, f"{number}condition {item.box}")]
+        labels += [(area.clip(layout.width, layout.height), f"{number}related {area}") for area in areas]
+        for box, text in labels:
+            taken.append(_label(draw, picture.size, _corners(box, scale), text, colour(index), taken))
     return picture
 
 
@@ -87,14 +89,30 @@ def _outline(picture: Image.Image, mask: Tensor, box: Box, scale: int, rgb: tupl
     picture.paste((255, 255, 255), (box.x * scale, box.y * scale), edge)
 
 
-def _label(draw: ImageDraw.ImageDraw, box: Box, scale: int, text: str, index: int, bottom: bool = False) -> None:
+def _label(
+    draw: ImageDraw.ImageDraw, page: tuple[int, int], corners: tuple[int, int, int, int], text: str,
+    rgb: tuple[int, int, int], taken: Sequence[tuple[int, int, int, int]],
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """Write `text` on `rgb` into a corner of a box where no label is yet; returns where it is."""
     face = font(14)
     left, top, right, low = draw.textbbox((0, 0), text, font=face)
-    width, height = right - left + 2 * MARGIN, low - top + 2 * MARGIN
-    x = min(box.x * scale, max(draw._image.width - width, 0))
-    y = box.bottom * scale - height if bottom else box.y * scale
-    draw.rectangle((x, y, x + width, y + height), fill=colour(index))
-    draw.text((x + MARGIN - left, y + MARGIN - top), text, fill=(0, 0, 0), font=face)
+    width, height = int(right - left) + 2 * MARGIN, int(low - top) + 2 * MARGIN
+    x1, y1, x2, y2 = corners
+
+    def place(x: int, y: int) -> tuple[int, int, int, int]:
+        x, y = min(max(x, 0), max(page[0] - width, 0)), min(max(y, 0), max(page[1] - height, 0))
+        return x, y, x + width, y + height
+
+    choices = [place(x1, y1), place(x1, y2 - height), place(x2 - width, y1), place(x2 - width, y2 - height)]
+    free = [c for c in choices if not any(_overlap(c, other) for other in taken)]
+    spot = (free or choices)[0]
+    draw.rectangle(spot, fill=rgb)
+    draw.text((spot[0] + MARGIN - left, spot[1] + MARGIN - top), text, fill=(0, 0, 0), font=face)
+    return spot
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float32)

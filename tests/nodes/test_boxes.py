@@ -21,7 +21,8 @@ def boxes(value):
 
 
 @pytest.mark.parametrize("value", [
-    BOX, [BOX], [[BOX]], (BOX,), [8, 16, 64, 32], [8.2, 15.9, 64.4, 32.0], "8,16,64,32", "8, 16, 64, 32", "[8,16,64,32]",
+    BOX, [BOX], [[BOX]], (BOX,), [8, 16, 64, 32], [8.2, 15.9, 64.4, 32.0], "8,16,64,32", "8, 16, 64, 32",
+    "[8,16,64,32]",
     json.dumps(BOX), json.dumps([BOX]), json.dumps([[BOX]]), Box(8, 16, 64, 32), ["8,16,64,32"],
     {"type": "obj", "bbox": [62, 16, 188, 141], "desc": "x"},
 ])
@@ -74,8 +75,11 @@ def test_all_forms_mean_the_same(rows):
     assert boxes(dicts) == boxes(json.dumps(dicts)) == boxes([dicts]) == expected
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=8),
-                    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4)))
+def nested(inner):
+    return st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=8), nested))
 def test_anything_else_is_a_clear_error_and_no_crash(value):
     try:
         B.parse_boxes(value, 512, 512)

@@ -121,7 +121,7 @@ module = importlib.util.module_from_spec(spec); sys.modules["p"] = module; spec.
 assert "torch" not in sys.modules and "comfy_api" not in sys.modules, "the folder itself imports too much"
 nodes = asyncio.run(asyncio.run(module.comfy_entrypoint()).get_node_list())
 [n.define_schema() for n in nodes]
-heavy = [m for m in ("diffusers", "transformers", "accelerate", "google", "scipy", "matplotlib", "comfy")
+heavy = [m for m in ("diffusers", "transformers", "accelerate", "google.genai", "scipy", "matplotlib", "comfy")
          if m in sys.modules]
 assert not heavy, heavy
 assert "nodes" not in sys.modules, "the host has a top-level module of that name"

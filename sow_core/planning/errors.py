@@ -71,5 +71,5 @@ class UnusableAnswer(ValueError):
 
 def one_line(text: object, limit: int = 160) -> str:
     """`text` on one line, cut to `limit` characters: what other machines say is quoted, but bounded."""
-    line = " ".join(str(text).split())
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -220,14 +220,17 @@ def gap(a: Box, b: Box) -> int:
 
 
 def separate(boxes: Sequence[Box], movable: Sequence[bool], frame: Frame) -> list[Box]:
-    """`boxes` moved as little as needed so that none overlaps an earlier one; shrunk to the rule's smallest size
-    if that takes it. Unmovable ones come first. Where the canvas is too full, the overlap stays.
+    """`boxes` moved as little as needed so that none overlaps another: each to the nearest free place, else shrunk
+    to the rule's smallest size for that, else to the nearest free cell of a lattice. Unmovable ones stay. Where
+    the canvas is too full, the overlap stays.
     """
-    for size in (None, frame.sides[0]):
+    low = frame.sides[0]
+    small = [_resized(box, low, frame) if free else box for box, free in zip(boxes, movable, strict=True)]
+    for sizes, lattice in ((boxes, None), (small, None), (small, low)):
         placed: dict[int, Box] = {i: box for i, box in enumerate(boxes) if not movable[i]}
-        for i, box in enumerate(boxes):
+        for i, box in enumerate(sizes):
             if i not in placed:
-                found = _free_place(_resized(box, size, frame), placed.values(), frame)
+                found = _free_place(box, placed.values(), frame, lattice)
                 if found is None:
                     break
                 placed[i] = found
@@ -236,22 +239,22 @@ def separate(boxes: Sequence[Box], movable: Sequence[bool], frame: Frame) -> lis
     return list(boxes)
 
 
-def _resized(box: Box, longer: int | None, frame: Frame) -> Box:
-    if longer is None:
-        return box
-    raw = RawBox.of(box)
-    return settle(
-        RawBox(raw.x + (raw.width - longer) / 2, raw.y + (raw.height - longer) / 2, longer, longer),
-        box.width / box.height,
-        frame,
-    )
+def _resized(box: Box, longer: int, frame: Frame) -> Box:
+    x, y = box.center
+    return settle(RawBox(x - longer / 2, y - longer / 2, longer, longer), box.width / box.height, frame)
 
 
-def _free_place(box: Box, taken: Iterable[Box], frame: Frame) -> Box | None:
-    """`box` at the free grid position nearest to where it is."""
+def _free_place(box: Box, taken: Iterable[Box], frame: Frame, lattice: int | None) -> Box | None:
+    """`box` at the free grid position nearest to where it is; with a `lattice`, in one of its cells of that side."""
     import numpy as np
 
-    ys, xs = np.mgrid[0 : frame.height - box.height + 1 : CELL, 0 : frame.width - box.width + 1 : CELL]
+    if lattice is None:
+        columns = np.arange(0, frame.width - box.width + 1, CELL)
+        rows = np.arange(0, frame.height - box.height + 1, CELL)
+    else:
+        columns = _cells(frame.width, lattice, box.width)
+        rows = _cells(frame.height, lattice, box.height)
+    xs, ys = np.meshgrid(columns, rows)
     free = np.ones(xs.shape, bool)
     for other in taken:
         free &= (
@@ -265,3 +268,12 @@ def _free_place(box: Box, taken: Iterable[Box], frame: Frame) -> Box | None:
     distance = np.where(free, (xs - box.x) ** 2 + (ys - box.y) ** 2, np.iinfo(np.int64).max)
     row, column = np.unravel_index(int(distance.argmin()), distance.shape)
     return Box(int(xs[row, column]), int(ys[row, column]), box.width, box.height)
+
+
+def _cells(side: int, cell: int, length: int) -> Any:
+    """Where something of `length` starts, in the middle of each of the cells that fit next to each other."""
+    import numpy as np
+
+    count = max(side // cell, 1)
+    middles = (np.arange(count) + 0.5) * side / count
+    return np.array([min(max(_near(m - length / 2), 0), side - length) for m in middles])

@@ -227,11 +227,11 @@ def _assemble(
 
 def _prompt(text: Any, given: str, saved: bool) -> str:
     """A saved plan's prompt may be the user's own, with weights; another model's is made plain."""
-    if not isinstance(text, str) or not text.strip():
-        if not given.strip():
-            raise UnusableAnswer("it has no prompt.")
-        return given
-    words = _bounded(text, LONGEST * 4) if saved else plain(text)
+    words = ""
+    if isinstance(text, str):
+        words = _bounded(text, LONGEST * 4).strip() if saved else plain(text)
+    if not words and not given.strip():
+        raise UnusableAnswer("it has no prompt.")
     return words or given
 
 
@@ -241,7 +241,7 @@ def _bounded(text: str, longest: int) -> str:
 
 def _strings(value: Any, most: int = 40) -> Iterable[str]:
     return (
-        [_bounded(item, 300) for item in value[:most] if isinstance(item, str)]
+        [_bounded(item, 600) for item in value[:most] if isinstance(item, str)]
         if isinstance(value, list)
         else []
     )

@@ -38,7 +38,7 @@ class SizeRule:
         scale = min(width, height) / REFERENCE
         low, high = -(-self.low * scale // CELL) * CELL, self.high * scale // CELL * CELL
         if low > high:  # no multiple of 8 in the range: the nearest one
-            low = high = round((self.low + self.high) / 2 * scale / CELL) * CELL
+            low = high = int((self.low + self.high) / 2 * scale / CELL + 0.5) * CELL
         return max(int(low), CELL), max(int(high), CELL)
 
 

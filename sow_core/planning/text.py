@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 
 TokenCounter = Callable[[str], int]
@@ -37,9 +36,7 @@ def plain(text: object, longest: int = LONGEST) -> str:
     previous = None
     while line != previous:  # what one rule removes may join two halves of another
         previous = line
-        line = "".join(
-            " " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in line
-        )
+        line = "".join(c if c.isprintable() else " " for c in line)
         for pattern, replacement in _SYNTAX:
             line = pattern.sub(replacement, line)
         line = re.sub(r"\s*,(?:\s*,)*\s*", ", ", " ".join(line.split())).strip(" ,;")

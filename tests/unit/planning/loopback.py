@@ -170,7 +170,7 @@ class Loopback:
         if not body:
             return self._send(handler, 200, _models(openai), {})
         model = body["model"] if openai else handler.path.rsplit("/", 1)[1].split(":")[0]
-        script = SCRIPTS.get(model, SCRIPTS["good"])
+        script = SCRIPTS.get(model) or SCRIPTS["good" if model.startswith("gemini") else "error-500"]
         with self._lock:
             reply = script[min(self._turns[model], len(script) - 1)]
             self._turns[model] += 1

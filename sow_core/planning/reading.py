@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,10 @@ KNOWN = frozenset((*PROMPT_KEYS, *DESCRIPTION_KEYS, *BOX_KEYS, *REGION_KEYS, "co
 
 MOST_READ = 16
 """Related regions that are looked at in one answer."""
+
+
+LONGEST_OWN = 20_000
+"""Characters of a prompt in a saved plan: it may be the user's own."""
 
 
 class RawCondition(NamedTuple):
@@ -219,7 +224,7 @@ def _assemble(
         frame,
         words,
         tuple(conditions),
-        _bounded(denied, LONGEST * 4) if isinstance(denied, str) and denied else negative,
+        _bounded(denied, LONGEST_OWN) if isinstance(denied, str) and denied else negative,
         _source(answer),
         tuple(dict.fromkeys(notes + changes)),
     )
@@ -229,14 +234,15 @@ def _prompt(text: Any, given: str, saved: bool) -> str:
     """A saved plan's prompt may be the user's own, with weights; another model's is made plain."""
     words = ""
     if isinstance(text, str):
-        words = _bounded(text, LONGEST * 4).strip() if saved else plain(text)
-    if not words and not given.strip():
+        words = _bounded(text, LONGEST_OWN) if saved else plain(text)
+    if not words.strip() and not given.strip():
         raise UnusableAnswer("it has no prompt.")
-    return words or given
+    return words if words.strip() else given
 
 
 def _bounded(text: str, longest: int) -> str:
-    return "".join(c for c in text[:longest] if c.isprintable() or c in "\n\t")
+    """Without control characters and halves of surrogates, which no file could hold."""
+    return "".join(c for c in text[:longest] if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
 
 
 def _strings(value: Any, most: int = 40) -> Iterable[str]:

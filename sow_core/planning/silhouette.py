@@ -85,9 +85,9 @@ def _measure(subject: Array, origin: str) -> Silhouette:
 
 
 def _contact(subject: Array, side: str) -> Contact:
-    """Within 1 % of the edge: segmentations often end a pixel or two before the picture does."""
+    """Within 2 % of the edge: segmentations often end a pixel or two before the picture does."""
     height, width = subject.shape
-    deep, wide = max(round(0.01 * height), 1), max(round(0.01 * width), 1)
+    deep, wide = max(round(0.02 * height), 1), max(round(0.02 * width), 1)
     strip = {
         "top": subject[:deep].any(axis=0),
         "bottom": subject[-deep:].any(axis=0),

@@ -17,10 +17,11 @@ LONGEST = 400
 # What frontends and other packs act upon. A picture can carry text that asks a planner for these.
 _SYNTAX = (
     (re.compile(r"<[^<>]*>"), " "),  # <lora:name:1>, <scene>, any markup
-    (re.compile(r"\b(?:embedding|lora|lyco|hypernet|wildcard)\s*:\s*[^\s,;]*", re.I), " "),
+    (re.compile(r"(?:embedding|\blora|\blyco|\bhypernet|\bwildcard)\s*:\s*[^\s,;]*", re.I), " "),
     (re.compile(r"__[^\s,]*?__"), " "),  # __wildcard__
-    (re.compile(r"\$\{[^{}]*\}|\$\w+|%[^%\s]{1,40}%"), " "),  # variables of wildcard packs and file names
+    (re.compile(r"\$\{[^{}]*\}"), " "),  # variables of wildcard packs
     (re.compile(r"\{(?:[^{}|]*\$\$)*([^{}|]*)(?:\|[^{}]*)?\}"), r"\1"),  # {2$$a|b} -> its first choice
+    (re.compile(r"\$\w+|%[^%\s]{1,40}%"), " "),  # more variables, also of file names
     (re.compile(r":\s*[-+]?\d*\.?\d+\s*(?=[)\]])"), ""),  # the number of (word:1.3)
     (re.compile(r"\b(?:BREAK|AND|ADDCOMM|ADDBASE|ADDCOL|ADDROW)\b"), " "),
     (re.compile(r"[()\[\]{}<>|\\`$]|__"), " "),
@@ -111,4 +112,5 @@ def intensified(
 
 def with_description(scene: str, description: str) -> str:
     """The user's scene as it is, followed by what is known of the condition."""
-    return ", ".join(part for part in (scene.strip(" ,"), plain(description)) if part)
+    words = plain(description)
+    return ", ".join(part for part in (scene.strip(" ,"), words) if part) if words else scene

@@ -6,6 +6,10 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import node_classes
 
+if not hasattr(io, "BoundingBoxes"):
+    # ComfyUI logs this line beside the pack's name, instead of a missing attribute somewhere in a schema.
+    raise ImportError("SOW needs ComfyUI 0.27 or newer, whose drawing canvas places the pictures. Update ComfyUI.")
+
 
 class SowExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -54,7 +54,8 @@ def test_half_precision_is_no_worse_than_a_mask(dtype: torch.dtype, tolerance: f
 def test_a_custom_scale_is_kept() -> None:
     q, k, v = qkv()
     u, w = torch.randn(2, 20, 2), torch.randn(20, 2)
-    assert torch.allclose(attend(q, k, v, u, w, scale=0.3)[0], attend_reference(q, k, v, u @ w.T, scale=0.3)[0], atol=1e-5)
+    expected = attend_reference(q, k, v, u @ w.T, scale=0.3)[0]
+    assert torch.allclose(attend(q, k, v, u, w, scale=0.3)[0], expected, atol=1e-5)
 
 
 def test_minmax_is_the_normalised_form_of_equation_8() -> None:

@@ -22,7 +22,8 @@ def test_forms_of_a_box(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "1,2,3", "a,b,c,d", "1,2,0,4", "1,2,3,-4", "nan,1,2,3", "1e9,1,2,3", {"x": 1}, None, 7, [1, 2, [3], 4]]
+    "value",
+    ["", "1,2,3", "a,b,c,d", "1,2,0,4", "1,2,3,-4", "nan,1,2,3", "1e9,1,2,3", {"x": 1}, None, 7, [1, 2, [3], 4]],
 )
 def test_bad_boxes_say_what_was_expected(value: object) -> None:
     with pytest.raises(SowError, match="Bad related region.*(expected|at least)"):

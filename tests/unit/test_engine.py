@@ -98,7 +98,9 @@ def test_guidance_inside_changes_only_the_condition() -> None:
     assert torch.equal(changed, where.regions.any_condition > 0.5)
 
 
-@pytest.mark.parametrize("changes", [{}, {"init": "noise"}, {"init": "none", "trajectory": "noise"}, {"adaptive": True}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"init": "noise"}, {"init": "none", "trajectory": "noise"}, {"adaptive": True}]
+)
 def test_a_seed_means_the_same_alone_and_in_a_batch(changes: dict) -> None:
     config = replace(PLAIN, cycles=8, **changes)
     together = generate(build_plan(config), GaussianBackend(), layout(), [5, 6, 7])

@@ -143,7 +143,8 @@ def test_only_positive_rows_and_middling_layers_count() -> None:
 def test_images_are_gated_apart_and_can_be_dropped() -> None:
     made = control(Modulation(threshold=0.3))
     maps = made.regions.at(GRID)
-    mass = torch.cat([torch.rand(2, 2, 256, 1), maps.near.T[None, None].expand(1, 2, -1, -1), torch.full((1, 2, 256, 1), 0.1)])
+    attentive = maps.near.T[None, None].expand(1, 2, -1, -1)
+    mass = torch.cat([torch.rand(2, 2, 256, 1), attentive, torch.full((1, 2, 256, 1), 0.1)])
     made.observe(mass, GRID, ROWS)
     made.end()
     assert made.gate[0, 0] == 0.0 and made.gate[1, 0] > 0.2

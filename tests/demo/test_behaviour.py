@@ -1,0 +1,201 @@
+"""What the method does to pictures, on the embedded model: wide margins, several seeds, no golden pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.box import Box
+from sow_core.composite import paste_back
+from sow_core.condition import Condition, Layout, make_layout, to_tensor
+from sow_core.engine import Result, generate
+from sow_core.fidelity import region_error, seam_surprise
+from sow_core.modulation import Modulation
+from sow_core.pictures import load_mask, load_picture
+from sow_core.plan import (
+    Decode,
+    Denoise,
+    Encode,
+    NoiseTrajectory,
+    Op,
+    Place,
+    Plan,
+    SeedCanvas,
+    SowConfig,
+    build_plan,
+    preset,
+)
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+FACES = ("tom", "rose")
+SEEDS = [1, 2]
+PROMPT = "a photo of a smiling person wearing a red t-shirt in snow"
+OTHER = "a photo of a smiling person wearing a red t-shirt in a city at night"
+
+
+def face(name: str, box: Box | None = None) -> Condition:
+    picture, _ = load_picture(EXAMPLES / f"{name}.png")
+    mask = load_mask(EXAMPLES / f"{name}_mask.png")
+    below = Box(8, 64, 112, 64)
+    return Condition(to_tensor(picture), to_tensor(mask), box or Box(32, 8, 64, 64), (below,))
+
+
+def scene(*faces: Condition) -> Layout:
+    return make_layout(faces or (face("tom"),), 128, 128)
+
+
+def settings(**changes: object) -> SowConfig:
+    return replace(preset("normal"), guidance=5.0, **changes)  # type: ignore[arg-type]
+
+
+def paint(
+    demo: DiffusersBackend, plan: Plan | SowConfig, where: Layout, seeds: list[int], prompt: str = PROMPT
+) -> Result:
+    demo.set_prompts({"positive": prompt, "negative": ""})
+    return generate(plan if isinstance(plan, Plan) else build_plan(plan), demo, where, seeds)
+
+
+def replacement(place: bool) -> Plan:
+    """Plain text-to-image from noise; with `place`, RePaint's replacement at every level."""
+    config = settings(trajectory="noise_fresh", modulation=None)
+    guidance = build_plan(config).guidances[0]
+    ops: list[Op] = [Encode(canvas=False), NoiseTrajectory(fresh=True), SeedCanvas("none", config.steps)]
+    for level in range(config.steps, 0, -1):
+        ops.append(Denoise(level, 0.0, guidance, False, None))
+        if place:
+            ops.append(Place(level - 1, None))
+    return Plan(config, (*ops, Decode()))
+
+
+@pytest.fixture(scope="module")
+def normal(demo: DiffusersBackend) -> Iterator[list[tuple[Layout, Tensor]]]:
+    made = [(where, paint(demo, settings(), where, SEEDS).images) for where in (scene(face(n)) for n in FACES)]
+    yield made
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def test_the_kept_region_is_kept_and_joined(demo: DiffusersBackend, normal: list[tuple[Layout, Tensor]]) -> None:
+    errors: dict[str, list[float]] = {}
+    surprises: dict[str, list[float]] = {}
+    for where, images in normal:
+        pictures = {
+            "normal": images,
+            "text": paint(demo, replacement(False), where, SEEDS).images,
+            "replacement": paint(demo, replacement(True), where, SEEDS).images,
+        }
+        pictures["paste"] = paste_back(pictures["text"], where, feather=0)
+        for name, made in pictures.items():
+            errors.setdefault(name, []).extend(region_error(x, where) for x in made)
+            surprises.setdefault(name, []).extend(seam_surprise(made, where, demo, draws=2))
+    error = {name: mean(values) for name, values in errors.items()}
+    surprise = {name: mean(values) for name, values in surprises.items()}
+    assert error["normal"] < 0.75 * error["text"], "the picture is kept much better than by the text alone"
+    assert surprise["normal"] < 0.9 * surprise["replacement"], "and joined better than by hard replacement"
+    assert surprise["normal"] < 0.75 * surprise["paste"]
+
+
+def test_the_text_rules_outside(demo: DiffusersBackend, normal: list[tuple[Layout, Tensor]]) -> None:
+    where, snow = normal[0]
+    night = paint(demo, settings(), where, SEEDS, OTHER).images
+    outside = (1 - where.regions.any_condition).repeat_interleave(8, 0).repeat_interleave(8, 1)
+    change = (snow - night).abs().mean(dim=1)
+    away = (change * outside).sum() / outside.sum() / len(SEEDS)
+    kept = (change * (1 - outside)).sum() / (1 - outside).sum() / len(SEEDS)
+    assert away > 0.15 and away > 2 * kept
+    assert (snow * outside).sum() > (night * outside).sum(), "snow is brighter than night"
+
+
+def test_more_preserved_levels_keep_more(demo: DiffusersBackend) -> None:
+    where = scene()
+    exact = demo.encode(where.canvas[None])
+    inside = where.regions.any_condition > 0.5
+
+    def distance(levels: tuple[int, ...]) -> float:
+        latents = paint(demo, settings(preserve=levels), where, SEEDS).latents
+        return float((latents - exact)[:, :, inside].square().mean().sqrt())
+
+    none, paper, most = distance(()), distance((4, 3)), distance((4, 3, 2, 1))
+    assert most < 0.9 * none and most <= paper <= none * 1.02
+
+
+def test_the_scene_grows_over_the_cycles(demo: DiffusersBackend) -> None:
+    """The background of the seed canvas is gray; the first cycles change most, later ones less."""
+    result = paint(demo, settings(), scene(), SEEDS)
+    previews = result.trace.previews
+    changes = [float((b - a).square().mean().sqrt()) for a, b in zip(previews, previews[1:], strict=False)]
+    assert len(previews) == 10
+    assert changes[0] > 1.2 * mean(changes[-4:])
+
+
+def test_zero_strength_is_no_modulation_bit_for_bit(demo: DiffusersBackend) -> None:
+    off = paint(demo, settings(modulation=None, cycles=2), scene(), [1])
+    zero = paint(demo, settings(modulation=Modulation(suppress=0, enhance=0), cycles=2), scene(), [1])
+    assert torch.equal(off.latents, zero.latents)
+
+
+def test_suppression_lowers_and_enhancement_raises_the_mass(demo: DiffusersBackend) -> None:
+    """Attention toward the condition, read off by the probe: the related region's rises with E."""
+    where = scene()
+    below = where.regions.related[0].flatten() > 0.5
+
+    def mass(modulation: Modulation) -> tuple[float, float]:
+        trace = paint(demo, settings(modulation=modulation, cycles=2), where, [1]).trace
+        maps = torch.stack([m[0].flatten() for _, m in trace.masses])
+        inside = where.regions.any_condition.flatten() > 0.5
+        return float(maps[:, below].mean()), float(maps[:, inside].mean())
+
+    still = mass(Modulation(suppress=0.0, enhance=1e-6, threshold=0.0))
+    loud = mass(Modulation(suppress=0.0, enhance=4.0, threshold=0.0))
+    closed = mass(Modulation(suppress=4.0, enhance=0.0))
+    assert loud[0] > 1.5 * still[0], "the related region looks at the condition more"
+    assert closed[1] > still[1], "the condition looks away from the rest, so at itself"
+
+
+def test_both_forms_of_equation_8_run_and_differ_little_when_weak(demo: DiffusersBackend) -> None:
+    base = paint(demo, settings(modulation=None, cycles=2), scene(), [1]).latents
+    for weak in (Modulation(suppress=0.05, enhance=0.05), Modulation(suppress=0.01, enhance=0.01, form="minmax")):
+        out = paint(demo, settings(modulation=weak, cycles=2), scene(), [1]).latents
+        assert 0 < float((out - base).square().mean().sqrt()) < 0.5
+
+
+def test_a_seed_is_the_same_picture_alone_and_in_a_batch(demo: DiffusersBackend) -> None:
+    together = paint(demo, settings(cycles=3), scene(), [4, 9]).images
+    torch.manual_seed(99)
+    alone = paint(demo, settings(cycles=3), scene(), [9]).images
+    assert (together[1] - alone[0]).abs().max() < 2 / 255
+
+
+def test_two_faces_on_a_wide_canvas(demo: DiffusersBackend) -> None:
+    faces = [face("tom", Box(16, 8, 64, 64)), face("rose", Box(112, 8, 64, 64))]
+    where = make_layout(faces, 192, 128)
+    plain = paint(demo, replacement(False), where, [2]).images[0]
+    ours = paint(demo, settings(), where, [2]).images[0]
+    assert ours.shape == (3, 128, 192)
+    assert region_error(ours, where) < region_error(plain, where)
+
+
+def test_fast_keeps_the_face_too(demo: DiffusersBackend) -> None:
+    where = scene()
+    fast = replace(preset("fast"), guidance=5.0)
+    kept = mean([region_error(x, where) for x in paint(demo, fast, where, SEEDS).images])
+    text = mean([region_error(x, where) for x in paint(demo, replacement(False), where, SEEDS).images])
+    assert kept < 0.8 * text
+
+
+def test_each_prompt_is_encoded_once_a_run(demo: DiffusersBackend) -> None:
+    before = demo.text_calls
+    paint(demo, settings(cycles=2), scene(), [0, 1])
+    assert demo.text_calls - before == 2
+    demo.set_prompts({"positive": "snow", "negative": "snow"})
+    before = demo.text_calls
+    generate(build_plan(settings(cycles=1)), demo, scene(), [0])
+    assert demo.text_calls - before == 1, "the same words twice are one prompt"

@@ -67,7 +67,7 @@ def unet(family: str) -> Any:
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
             attention_head_dim=(2, 4, 4),
             transformer_layers_per_block=(1, 1, 2),
-            cross_attention_dim=64,
+            cross_attention_dim=72,
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=32 + 6 * 8,
@@ -117,7 +117,7 @@ def text_encoder(family: str, projected: bool = False) -> Any:
 
     config = CLIPTextConfig(
         vocab_size=len(_vocabulary()),
-        hidden_size=32,
+        hidden_size=40 if projected else 32,  # SDXL's two encoders differ in width, and loaders tell them apart by it
         intermediate_size=64,
         num_hidden_layers=3 if family == "sdxl" else 2,
         num_attention_heads=2,

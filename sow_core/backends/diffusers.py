@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ from torch import Tensor
 from ..errors import SowError
 from ..modulation import AttentionControl
 from ..schedule import Schedule
-from .loading import Components, load
+from .components import Components
+from .loading import load
 from .processors import Active, modulated
 
 
@@ -25,7 +26,7 @@ class TextEmbedding(NamedTuple):
 
 
 class DiffusersBackend:
-    """A loaded model with its prompts. Prompts are encoded once each and remembered.
+    """A loaded model with its prompts. Prompts are encoded once each a run.
 
     The UNet runs in its own dtype on `device`; everything the engine sees is float32.
     """
@@ -34,7 +35,7 @@ class DiffusersBackend:
         self.parts = parts
         self.device = torch.device(device)
         self.text_calls = 0
-        """Runs of a text encoder so far: one per distinct prompt (SDXL: two)."""
+        """Runs of a text encoder so far: one per distinct prompt and run (SDXL: two)."""
         self._texts: dict[str, TextEmbedding] = {}
         self._rows: dict[str, str] = {}
         self._batches: dict[tuple[tuple[str, ...], int], tuple[Tensor, Tensor | None]] = {}
@@ -60,8 +61,12 @@ class DiffusersBackend:
     # -- prompts
 
     def set_prompts(self, prompts: Mapping[str, str]) -> None:
-        """Name the rows: {"positive": text, "negative": text, ...}; "empty" is always there."""
+        """Name the rows of a run: {"positive": text, "negative": text, ...}; "empty" is always there.
+
+        Texts are encoded anew, each once, on first use: a LoRA may have changed the encoder since the last run.
+        """
         self._rows = {"empty": "", **prompts}
+        self._texts.clear()
         self._batches.clear()
 
     def _embedding(self, row: str) -> TextEmbedding:
@@ -106,7 +111,7 @@ class DiffusersBackend:
         known = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
         values = {k: config[k] for k in known if config.get(k) is not None}
         rescaled = bool(config.get("rescale_betas_zero_snr", False))
-        ddim = DDIMScheduler(**values, rescale_betas_zero_snr=rescaled)
+        ddim: Any = DDIMScheduler(**values, rescale_betas_zero_snr=rescaled)
         final = 1.0 if config.get("set_alpha_to_one", False) else None
         return Schedule.from_alphas_cumprod(
             ddim.alphas_cumprod.tolist(), steps, offset=int(config.get("steps_offset", 1)), final=final

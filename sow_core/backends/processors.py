@@ -7,13 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..attention import attend, attend_minmax
 from ..errors import SowError
 from ..modulation import AttentionControl
 
-PLAIN = ("AttnProcessor", "AttnProcessor2_0", "XFormersAttnProcessor", "SlicedAttnProcessor")
+PLAIN = (
+    "AttnProcessor",
+    "AttnProcessor2_0",
+    "FusedAttnProcessor2_0",
+    "SlicedAttnProcessor",
+    "XFormersAttnProcessor",
+)
 """diffusers' own processors, which compute softmax attention and nothing else: safe to stand in for."""
 
 
@@ -34,7 +40,7 @@ class SowAttnProcessor:
 
     def __call__(
         self,
-        attn: nn.Module,
+        attn: Any,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -48,9 +54,12 @@ class SowAttnProcessor:
         batch, tokens, _ = hidden_states.shape
 
         def heads(x: Tensor) -> Tensor:
-            return x.view(batch, tokens, attn.heads, -1).transpose(1, 2)
+            return x.reshape(batch, tokens, attn.heads, -1).transpose(1, 2)
 
-        q, k, v = (heads(project(hidden_states)) for project in (attn.to_q, attn.to_k, attn.to_v))
+        if attn.fused_projections:
+            q, k, v = (heads(x) for x in attn.to_qkv(hidden_states).chunk(3, dim=-1))
+        else:
+            q, k, v = (heads(project(hidden_states)) for project in (attn.to_q, attn.to_k, attn.to_v))
         if attn.norm_q is not None:
             q = attn.norm_q(q)
         if attn.norm_k is not None:
@@ -75,8 +84,8 @@ class SowAttnProcessor:
 def modulated(unet: Any, active: Active) -> Iterator[None]:
     """Put a SowAttnProcessor on every attn1 layer; the others' processors stay, all are restored.
 
-    Raises SowError if a layer is not one we can stand in for (fused projections, another pack's
-    self-attention processor): better than silently undoing it.
+    Raises SowError if a layer is not one we can stand in for (another pack's self-attention processor):
+    better than silently undoing it.
     """
     before = dict(unet.attn_processors)
     mixed = dict(before)
@@ -102,7 +111,5 @@ def _check(name: str, processor: Any, layer: Any) -> None:
         for what in ("group_norm", "spatial_norm", "norm_cross", "added_kv_proj_dim")
         if getattr(layer, what, None) is not None and getattr(layer, what) is not False
     ]
-    if getattr(layer, "fused_projections", False):
-        odd.append("fused projections (call unfuse_qkv_projections)")
     if odd:
         raise SowError(f"Self-attention of {name} has {', '.join(odd)}; modulation cannot run on it, switch it off.")

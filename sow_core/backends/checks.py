@@ -1,0 +1,97 @@
+"""Which models this method can run on, decided from their configuration before a weight is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..box import CELL
+from ..errors import SowError
+from .components import Components
+
+FAMILIES = ("SD 1.x", "SD 2.x", "SDXL")
+PIPELINES = {
+    "StableDiffusionPipeline": "sd",
+    "StableDiffusionImg2ImgPipeline": "sd",
+    "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusionXLImg2ImgPipeline": "sdxl",
+}
+PARTS = {
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL",),
+    "text_encoder": ("CLIPTextModel",),
+    "text_encoder_2": ("CLIPTextModelWithProjection",),
+}
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+
+
+def check_index(name: str, index: Mapping[str, Any]) -> str:
+    """"sd" or "sdxl" from a model_index.json. Raises SowError for every other kind of pipeline."""
+    kind = index.get("_class_name", "")
+    if kind not in PIPELINES:
+        raise SowError(
+            f"{name} holds a {kind or 'model without _class_name'}; expected a text-to-image Stable Diffusion "
+            f"({', '.join(FAMILIES)}). Inpainting, edit, video and flow models do not work with this method."
+        )
+    family = PIPELINES[kind]
+    if family == "sdxl" and not _class_of(index, "text_encoder"):
+        raise SowError(f"{name} is an SDXL refiner (one text encoder); load the SDXL base model.")
+    for part, expected in PARTS.items():
+        if part == "text_encoder_2" and family == "sd":
+            continue
+        found = _class_of(index, part)
+        if found not in expected:
+            raise SowError(f"{name} has {found or 'no'} {part}; expected {expected[0]} ({', '.join(FAMILIES)}).")
+    return family
+
+
+def _class_of(index: Mapping[str, Any], part: str) -> str | None:
+    entry = index.get(part)
+    return entry[1] if isinstance(entry, (list, tuple)) and len(entry) == 2 else None
+
+
+def check_unet_config(name: str, config: Mapping[str, Any]) -> None:
+    """Raises SowError for a UNet that wants more than a noisy latent, a time and a text."""
+    channels = config.get("in_channels", 4)
+    if channels != 4 or config.get("out_channels", 4) != 4:
+        raise SowError(f"{name} is an inpainting or edit model ({channels} input channels); expected 4.")
+    wants = ("class_embed_type", "num_class_embeds", "time_cond_proj_dim", "encoder_hid_dim_type")
+    odd = [key for key in wants if config.get(key)]
+    if config.get("addition_embed_type") not in (None, "text_time"):
+        odd.append("addition_embed_type")
+    if odd:
+        raise SowError(f"{name} needs extra conditioning ({', '.join(odd)}); load a plain Stable Diffusion model.")
+
+
+def check_scheduler(name: str, config: Mapping[str, Any]) -> None:
+    """Raises SowError unless the noise levels are a variance-preserving diffusion's, with eps or v prediction."""
+    kind = str(config.get("_class_name", ""))
+    prediction = config.get("prediction_type", "epsilon")
+    shifted = "shift" in config and "beta_start" not in config
+    if kind.startswith("FlowMatch") or str(prediction).startswith("flow") or shifted:
+        raise SowError(f"{name} is a flow-matching model; this method needs {', '.join(FAMILIES)}.")
+    if kind.startswith("EDM") or config.get("sigma_data") is not None:
+        raise SowError(f"{name} is an EDM model ({kind}); this method needs {', '.join(FAMILIES)}.")
+    if prediction not in ("epsilon", "v_prediction"):
+        raise SowError(f"{name} predicts {prediction!r}; expected epsilon or v_prediction.")
+    schedule = config.get("beta_schedule", "linear")
+    if config.get("trained_betas") is None and schedule not in BETA_SCHEDULES:
+        raise SowError(f"{name} has the noise schedule {schedule!r}; expected {' | '.join(BETA_SCHEDULES)}.")
+
+
+def check_parts(parts: Components) -> Components:
+    """The loaded parts, frozen for inference, once their configurations have passed."""
+    check_unet_config(parts.name, parts.unet.config)
+    check_scheduler(parts.name, parts.scheduler_config)
+    vae = parts.vae.config
+    factor = 2 ** (len(vae.block_out_channels) - 1)
+    if vae.latent_channels != 4 or factor != CELL:
+        raise SowError(
+            f"The VAE of {parts.name} has {vae.latent_channels} channels and {factor} px per latent cell; "
+            f"expected 4 and {CELL}."
+        )
+    if vae.get("latents_mean") or vae.get("shift_factor"):
+        raise SowError(f"The VAE of {parts.name} shifts its latents; this method needs {', '.join(FAMILIES)}.")
+    for module in (parts.unet, parts.vae, *(encoder for _, encoder in parts.encoders)):
+        module.eval().requires_grad_(False)
+    return parts

@@ -1,0 +1,63 @@
+"""The local cache of the Hugging Face hub, and the hub itself where a download was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import SowError
+from .checks import check_index
+from .components import json_object, readable
+
+CONFIGURATION = ("*.json", "*/*.json", "*/*.txt")
+"""Files of a diffusers repository without its weights."""
+
+
+def model_folder(name: str, download: bool) -> Path:
+    """The folder of a hub model (owner/name) with everything that loading needs.
+
+    Without `download` only the cache is looked at. Raises SowError if the model is not there, or is of a
+    kind that the method cannot use (before its weights are fetched).
+    """
+    if not download:
+        found = cached(name)
+        if found is None:
+            raise SowError(f"{name} is neither a folder nor in the local hub cache; add --download to fetch it.")
+        return found
+    from diffusers import DiffusionPipeline
+    from huggingface_hub import hf_hub_download
+
+    with readable(name):
+        check_index(name, json_object(Path(_quiet(hf_hub_download, name, "model_index.json"))))
+        # The library knows which of a repository's many files a pipeline needs.
+        skipped = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
+        return Path(_quiet(DiffusionPipeline.download, name, use_safetensors=True, **skipped))
+
+
+def configuration_folder(name: str, download: bool) -> Path | None:
+    """The folder of a hub model's configuration and tokenizer; None if it is not cached and may not be fetched."""
+    if not download:
+        return cached(name)
+    from huggingface_hub import snapshot_download
+
+    with readable(name):
+        return Path(_quiet(snapshot_download, name, allow_patterns=list(CONFIGURATION)))
+
+
+def cached(name: str) -> Path | None:
+    """The cached snapshot of a hub model, or None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    with readable(name):
+        index = try_to_load_from_cache(name, "model_index.json")
+    return Path(index).parent if isinstance(index, str) else None
+
+
+def _quiet(call: Any, *args: Any, **kwargs: Any) -> Any:
+    """`call`, with what its network library raises as an OSError: no connection is a user's error, not ours."""
+    try:
+        return call(*args, **kwargs)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in ("httpx", "requests", "urllib3"):
+            raise OSError(str(error)) from error
+        raise

@@ -281,7 +281,7 @@ def _rule(answer: Mapping[str, Any]) -> SizeRule:
 def _fixed(answer: Mapping[str, Any], count: int) -> list[bool]:
     """Only a saved plan may say that a box is the user's own."""
     listed = answer.get("conditions")
-    if "sow_plan" not in answer or not isinstance(listed, list):
+    if "sow_plan" not in answer or not isinstance(listed, list) or not listed:
         return [False] * count
     return [isinstance(entry, Mapping) and entry.get("fixed") is True for entry in listed[:count]]
 

@@ -104,6 +104,7 @@ def holds(plan: LayoutPlan) -> None:
 @example({"box": [0, 0, 1, 1], "prompt": "x"}, None, None, [])
 @example({"box": [0, 0, 5e-324, 1], "prompt": "x"}, None, None, [])
 @example({"box": [0, 0, 10**5000, 1], "prompt": "x"}, None, None, [])
+@example({"conditions": [], "prompt": "", "sow_plan": 1}, None, None, [])
 def test_any_object_becomes_a_plan_that_holds_or_a_clear_error(answer, width, height, aspects):
     try:
         plan = read_plan(answer, width=width, height=height, targets=[Target(a) for a in aspects])

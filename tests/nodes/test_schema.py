@@ -69,7 +69,7 @@ def test_help_page(node_id):
     names = [n for group in ("required", "optional") for n in info["input_order"].get(group, [])]
     missing = [n for n in names + info["output_name"] if f"**{n}**" not in text]
     assert not missing, f"{page.name} does not explain {missing}"
-    described = set(re.findall(r"^- \*\*(\w+)\*\*", text, re.M)) - set(names) - set(info["output_name"])
+    described = set(re.findall(r"^- \*\*(\w+)\*\* \(", text, re.M)) - set(names) - set(info["output_name"])
     assert not described, f"{page.name} explains {described}, which the node does not have"
 
 

@@ -26,14 +26,14 @@ class Spec(NamedTuple):
     @property
     def widget(self) -> bool:
         kind = self.options.get("widgetType") or self.type
-        return (kind in WIDGET_TYPES or isinstance(self.type, list)) and not self.options.get("forceInput")
+        return (isinstance(kind, list) or kind in WIDGET_TYPES) and not self.options.get("forceInput")
 
     @property
     def default(self) -> Any:
         if "default" in self.options:
             return self.options["default"]
         choices = self.type if isinstance(self.type, list) else self.options.get("options")
-        return choices[0] if choices else {"INT": 0, "FLOAT": 0.0, "BOOLEAN": False}.get(self.type, "")
+        return choices[0] if choices else {"INT": 0, "FLOAT": 0.0, "BOOLEAN": False}.get(str(self.type), "")
 
 
 def specs(definition: dict[str, Any]) -> list[Spec]:
@@ -75,6 +75,8 @@ class Node:
     links: dict[str, Output]
     position: tuple[int, int]
     size: tuple[int, int]
+    models: list[dict[str, str]] = field(default_factory=list)
+    """Files that the browser offers to fetch when they are missing: {name, url, directory}."""
 
     def out(self, name: str | int = 0) -> Output:
         """An output by its name (as /object_info gives it) or its number."""
@@ -187,4 +189,6 @@ class Graph:
         }  # fmt: skip
         if node.title:
             made["title"] = node.title
+        if node.models:
+            made["properties"]["models"] = node.models
         return made

@@ -1,0 +1,79 @@
+"""Run the workflows on a ComfyUI server and keep a thumbnail of what came out.
+
+    python -m tools.workflows.thumbnails http://127.0.0.1:8188 [NAME...]
+
+The server needs the pack and nothing else. Workflows that need a checkpoint show their layout instead; the
+Gemini planner's is run with the offline planner in its place, because it needs no key.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from sow_core.comfy_client import ComfyClient
+from sow_core.submit import describe_failure, execute, load_workflow
+
+from .catalog import WORKFLOWS
+
+FOLDER = Path(__file__).resolve().parents[2] / "workflows"
+HEIGHT = 384
+WITH_PREVIEWS = {"sow_8_diagnostics"}
+"""Workflows whose previews are the point."""
+
+
+def pictures(client: ComfyClient, entry: dict[str, Any], kinds: set[str]) -> list[Image.Image]:
+    """The pictures of a run in the order of its nodes' numbers."""
+    found = []
+    for _, outputs in sorted(entry["outputs"].items(), key=lambda item: int(item[0])):
+        for reference in outputs.get("images", []):
+            if reference["type"] in kinds:
+                found.append(Image.open(io.BytesIO(client.file(reference))).convert("RGB"))
+    return found
+
+
+def prepare(workflow: dict[str, Any]) -> dict[str, Any]:
+    """What can be run here of a workflow: all of it, or its layout where a checkpoint is missing."""
+    if not any(node["class_type"] == "CheckpointLoaderSimple" for node in workflow.values()):
+        return workflow
+    layout = next(n for n, node in workflow.items() if node["class_type"] == "SOW_Layout")
+    kept = {layout} | {v[0] for v in workflow[layout]["inputs"].values() if isinstance(v, list)}
+    made = {n: node for n, node in workflow.items() if n in kept}
+    made["1000"] = {"class_type": "SaveImage", "inputs": {"images": [layout, 1], "filename_prefix": "sow_layout"}}
+    return made
+
+
+def strip(found: list[Image.Image]) -> Image.Image:
+    """The pictures side by side at one height."""
+    sized = [p.resize((round(p.width * HEIGHT / p.height), HEIGHT), Image.Resampling.LANCZOS) for p in found]
+    page = Image.new("RGB", (sum(p.width for p in sized) + 8 * (len(sized) - 1), HEIGHT), "white")
+    x = 0
+    for picture in sized:
+        page.paste(picture, (x, 0))
+        x += picture.width + 8
+    return page
+
+
+def main(server: str, names: list[str]) -> int:
+    client = ComfyClient(server)
+    for name in names or list(WORKFLOWS):
+        workflow = prepare(load_workflow(FOLDER / "api" / f"{name}_api.json"))
+        entry = execute(client, workflow, sys.stderr)
+        failure = describe_failure(entry, workflow)
+        if failure:
+            print(f"{name}: {failure}")
+            return 1
+        found = pictures(client, entry, {"output"})
+        if name in WITH_PREVIEWS:
+            found += [p for p in pictures(client, entry, {"temp"}) if p.width > p.height]
+        strip(found).save(FOLDER / f"{name}.jpg", quality=88)
+        print(f"{name}: {len(found)} picture(s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -10,31 +11,47 @@ from pathlib import Path
 from typing import Any
 
 WAYS = ("plain", "sow")
+STATUS = Path("/proc/self/status")
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held so far: resident on the CPU, allocated on a GPU."""
+    """The most memory this process has held since `reset_peak`: resident on the CPU, allocated on a GPU."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
+    if STATUS.is_file():
+        return 1024 * next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if "VmHWM" in line)
     try:
         import resource
     except ImportError:  # Windows
         import psutil
 
         return psutil.Process().memory_info().peak_wset
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes
+
+
+def reset_peak() -> None:
+    """Forget the peak so far, where the system can (Linux, CUDA); elsewhere loading the model counts too."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def child(way: str, model: str, side: int, device: str) -> int:
     """One picture in this process; prints {"loaded": bytes, "peak": bytes}."""
+    import torch
+
     from sow_core.plan import preset
 
     from .run_speed import backend_for, layout_for, plain, sow
 
+    torch.set_num_threads(1)
     backend, layout = backend_for(model, device), layout_for(side)
+    reset_peak()
     loaded = peak_bytes()
     if way == "plain":
         plain(backend, side, steps=2)

@@ -86,7 +86,7 @@ def sample_layout(
     for row in all_rows(plan.guidances):
         if rows.get(row) is None:
             raise SowError(
-                f"These settings need a {row!r} prompt: connect a CONDITIONING for it, or another preset."
+                f"These settings need the prompt {row!r}: connect a CONDITIONING for it, or choose another preset."
             )
         check_conditioning(model, row, rows[row])
     encoded = encode_layout(vae, layout, canvas=plan.ops[0].canvas)  # type: ignore[union-attr]

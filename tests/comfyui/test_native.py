@@ -140,7 +140,7 @@ def test_refused(case: dict[str, str]) -> None:
         "vae": "8 px per latent cell",
         "vae_channels": "16 latent channels",
         "no_seed": "No seed",
-        "row": "'empty' prompt",
+        "row": "need the prompt 'empty'",
         "pooled": "pooled output",
     }.items():
         assert words in case[name] and "\n" not in case[name], (name, case[name])

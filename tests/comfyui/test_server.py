@@ -374,7 +374,7 @@ def test_linked_values_are_refused_in_one_line(session: Session, files: tuple[st
     fails(prompt, "5", "batch")
 
     prompt = demo(files[0], preset="cow_official")
-    fails(prompt, "6", "'empty' prompt")
+    fails(prompt, "6", "need the prompt 'empty'")
 
 
 # -- keys

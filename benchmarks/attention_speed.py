@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sow_core.attention import attend, attend_minmax
+from sow_core.attention import attend_minmax
 from sow_core.box import Box
 from sow_core.modulation import AttentionControl, Modulation
 from sow_core.regions import Regions
@@ -20,16 +20,16 @@ from .timing import alternate
 ROWS = ("negative", "positive")
 HEAD = 64
 GRIDS = {4096: 10, 1024: 20, 256: 40}
-"""Tokens: heads. The layers of a 512-px SD model; the first is also the issue's yardstick."""
+"""Tokens: heads. The layers of a 512-px SD model; the first decides the cost at 512 px."""
 
 
-def control_for(side: int) -> AttentionControl:
+def control_for(side: int, device: str) -> AttentionControl:
     """A face-sized condition in the middle of a square latent of `side` cells, its body related."""
     half = side // 2
     box, body = Box(half * 4, half * 2, half * 8, half * 8), Box(half * 2, half * 10, half * 12, half * 6)
     mask = torch.ones(half, half)
     regions = Regions.build([mask], [box], [[body]], side, side)
-    control = AttentionControl(regions, Modulation(), images=1)
+    control = AttentionControl(regions, Modulation(), 1, torch.device(device))
     control.begin(0)
     return control
 
@@ -39,11 +39,13 @@ def variants(tokens: int, heads: int, dtype: torch.dtype, device: str) -> dict[s
     side = math.isqrt(tokens)
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(2, heads, tokens, HEAD, generator=generator).to(device, dtype) for _ in range(3))
-    control = control_for(side)
-    vectors = control.vectors((side, side), ROWS, dtype)
-    u, w, probe = (x.to(device) for x in vectors)
-    suppress, enhance, mass = (x.to(device) for x in control.matrices((side, side), ROWS))
+    control = control_for(side, device)
+    u, w = control.vectors((side, side), ROWS, dtype)
+    suppress, enhance, mass = control.matrices((side, side), ROWS)
+    # The other forms have no way to leave a row out: its bias is zero.
+    suppress, enhance = (torch.cat([torch.zeros_like(x), x]) for x in (suppress, enhance))
     bias = (u.float() @ w.float().T)[:, None].to(dtype)
+    bias = torch.cat([torch.zeros_like(bias), bias])
 
     def explicit() -> Tensor:
         weights = (q @ k.transpose(-1, -2) / math.sqrt(HEAD) + bias).softmax(dim=-1)
@@ -51,7 +53,7 @@ def variants(tokens: int, heads: int, dtype: torch.dtype, device: str) -> dict[s
 
     return {
         "plain": lambda: F.scaled_dot_product_attention(q, k, v),
-        "rank-2 with mass (ours)": lambda: attend(q, k, v, u, w, probe),
+        "low rank with mass (ours)": lambda: control.attend(q, k, v, (side, side), ROWS),
         "N x N bias, fused": lambda: F.scaled_dot_product_attention(q, k, v, attn_mask=bias),
         "N x N bias, explicit": explicit,
         "min-max, explicit (DenseDiffusion's form)": lambda: attend_minmax(q, k, v, suppress, enhance, mass),

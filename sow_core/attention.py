@@ -1,8 +1,8 @@
 """Modulated attention without an N x N tensor, and the explicit forms it is checked against.
 
-The bias of Eq. 8 in its additive form is low rank: beta_ij = u_i . w_j. Appending u to the queries and w
-to the keys adds it to the logits of *any* fused attention kernel, and appending an indicator to the values
-returns, per query, the attention mass on that region (Eq. 7) from the same call.
+The bias of Eq. 8 in its additive form is low rank: beta_ij = u_i . w_j, one channel a condition. Appending u
+to the queries and w to the keys adds it to the logits of *any* fused attention kernel, and appending an
+indicator to the values returns, per query, the attention mass on that region (Eq. 7) from the same call.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ALIGN = 8
-"""Head dimensions of fused kernels come in multiples of 8."""
+"""Head dimensions of fused kernels on accelerators come in multiples of 8; PyTorch's on the CPU in any."""
+
+Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""softmax(q k^T / sqrt(width)) v of [B, H, T, width] tensors: a host's own attention."""
 
 
 def attend(
@@ -26,7 +29,7 @@ def attend(
     w: Tensor | None = None,
     probe: Tensor | None = None,
     scale: float | None = None,
-    kernel: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+    kernel: Kernel | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """softmax(scale q k^T + u w^T) v, and the attention mass on the probed regions.
 
@@ -52,7 +55,8 @@ def attend(
         values[..., : probe.shape[-1]] = probe
         return out, run(q, k, values)[..., : probe.shape[-1]]
     rank = max(u.shape[-1], probe.shape[-1] if probe is not None else 0)
-    extra = -(-rank // ALIGN) * ALIGN
+    align = 1 if kernel is None and q.device.type == "cpu" else ALIGN
+    extra = -(-rank // align) * align
     q2 = _widened(q, None if u is None else u[:, None] / scale, extra)
     k2 = _widened(k, w, extra)
     v2 = _widened(v, probe, extra)

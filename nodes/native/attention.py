@@ -15,7 +15,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ...sow_core.attention import attend, attend_minmax
 from ...sow_core.guidance import POSITIVE
 from ...sow_core.modulation import AttentionControl
 
@@ -108,15 +107,8 @@ class AttentionHooks:
                 log.warning("SOW: attention is not modulated in some layers: %s", reason)
                 self._warned.add(reason)
             return None
-        if control.modulation.form == "minmax":
-            suppress, enhance, probe = control.matrices(grid, rows)
-            out, mass = attend_minmax(q, k, v, suppress, enhance, probe)
-        else:
-            vectors = control.vectors(grid, rows, q.dtype)
-            kernel = None if self._previous is None else self._chained(heads, kwargs)
-            out, mass = attend(q, k, v, vectors.u, vectors.w, vectors.probe, kernel=kernel)
-        if mass is not None:
-            control.observe(mass, grid, rows)
+        kernel = None if self._previous is None else self._chained(heads, kwargs)
+        out = control.attend(q, k, v, grid, rows, kernel=kernel)
         out = out.to(v.dtype)
         return out if skip_output_reshape else out.transpose(1, 2).flatten(2)
 

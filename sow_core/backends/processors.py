@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ..attention import attend, attend_minmax
 from ..errors import SowError
 from ..modulation import AttentionControl
 
@@ -65,14 +64,7 @@ class SowAttnProcessor:
         if attn.norm_k is not None:
             k = attn.norm_k(k)
         grid = control.grid(tokens)
-        if control.modulation.form == "minmax":
-            suppress, enhance, probe = control.matrices(grid, self.active.rows)
-            out, mass = attend_minmax(q, k, v, suppress, enhance, probe, attn.scale)
-        else:
-            vectors = control.vectors(grid, self.active.rows, q.dtype)
-            out, mass = attend(q, k, v, vectors.u, vectors.w, vectors.probe, attn.scale)
-        if mass is not None:
-            control.observe(mass, grid, self.active.rows)
+        out = control.attend(q, k, v, grid, self.active.rows, attn.scale)
         out = out.transpose(1, 2).reshape(batch, tokens, -1).to(hidden_states.dtype)
         out = attn.to_out[1](attn.to_out[0](out))
         if attn.residual_connection:

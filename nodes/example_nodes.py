@@ -6,8 +6,9 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..sow_core.condition import load_mask, load_picture, to_tensor
+from ..sow_core.condition import to_tensor
 from ..sow_core.errors import SowError
+from ..sow_core.pictures import load_mask, load_picture
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MASK = "_mask"

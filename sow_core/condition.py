@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .box import CELL, Box
 from .errors import SowError
-from .pictures import load_mask, load_picture
+from .pictures import load_kept
 from .regions import Regions, cell_coverage
 
 GRAY = 128 / 255
@@ -68,11 +68,7 @@ def load_condition(
     related: Sequence[Box] = (),
 ) -> Condition:
     """A condition from files. Without a mask file the picture's alpha is the mask, else all of it is kept."""
-    picture, alpha = load_picture(image)
-    kept = load_mask(mask) if mask is not None else alpha
-    if kept is not None and kept.size != picture.size:
-        expected, got = "x".join(map(str, picture.size)), "x".join(map(str, kept.size))
-        raise SowError(f"Bad mask size. Expected {expected}, as {image}, got {got} from {mask}.")
+    picture, kept = load_kept(image, mask)
     pixels = to_tensor(picture)
     return Condition(pixels, torch.ones(pixels.shape[-2:]) if kept is None else to_tensor(kept), box, tuple(related))
 

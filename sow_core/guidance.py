@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 POSITIVE, NEGATIVE, EMPTY, SUPPRESS, DIVERSE = "positive", "negative", "empty", "suppress", "diverse"
 
@@ -40,6 +41,8 @@ class Guidance:
 
         `inside` [1, 1, h, w] is 1 on the cells of the condition; None where there is none (a crop).
         """
+        import torch
+
         if len(self.rows) == 1:
             return eps[0]
         negative, positive = eps[0], eps[1]

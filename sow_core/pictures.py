@@ -9,6 +9,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import SowError
 
+KEEP = 128
+"""Gray values of a mask from here on up are kept."""
+
 
 def load_picture(path: str | os.PathLike[str]) -> tuple[Image.Image, Image.Image | None]:
     """An RGB picture and its alpha as a mask (None without one), upright, from any mode PIL reads.
@@ -49,6 +52,26 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         else 65535.0
     )
     return Image.fromarray((values / top * 255.0).clip(0, 255).round().astype(np.uint8))
+
+
+def load_kept(
+    path: str | os.PathLike[str], mask: str | os.PathLike[str] | None = None
+) -> tuple[Image.Image, Image.Image | None]:
+    """A picture (RGB) and what to keep of it (gray, of its size): the mask file's, else its alpha, else None: all.
+
+    Raises SowError if a file is missing or no picture, the sizes differ, or the mask keeps nothing.
+    """
+    picture, alpha = load_picture(path)
+    kept = load_mask(mask) if mask is not None else alpha
+    if kept is None:
+        return picture, None
+    if kept.size != picture.size:
+        expected, got = ("x".join(map(str, image.size)) for image in (picture, kept))
+        raise SowError(f"Bad mask size. Expected {expected}, as {path}, got {got} from {mask}.")
+    if np.asarray(kept).max() < KEEP:
+        name = f"mask {mask}" if mask is not None else f"alpha of {path}"
+        raise SowError(f"The {name} is empty: expected some pixels to keep (white = keep); invert it?")
+    return picture, kept
 
 
 def load_mask(path: str | os.PathLike[str]) -> Image.Image:

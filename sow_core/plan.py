@@ -13,8 +13,9 @@ from itertools import groupby
 from typing import Any, Literal, get_args
 
 from .errors import SowError
+from .fields import check_types
 from .guidance import EMPTY, NEGATIVE, Guidance
-from .modulation import Modulation
+from .strength import Modulation
 
 Trajectory = Literal["invert", "noise", "noise_fresh"]
 Init = Literal["invert", "noise", "none"]
@@ -136,6 +137,7 @@ class SowConfig:
         unknown = sorted(set(values) - known)
         if unknown:
             raise SowError(f"Unknown setting {unknown[0]!r}: expected one of {', '.join(sorted(known))}.")
+        check_types(cls, values)
         made = dict(values)
         for name in ("preserve", "negative_in"):
             if name in made:

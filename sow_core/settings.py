@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from .errors import SowError
+from .fields import field_types, parse_value
 from .plan import SowConfig
 
 CHUNK = "sow"
@@ -21,54 +22,36 @@ CHUNK = "sow"
 
 
 def override(config: SowConfig, assignments: Sequence[str]) -> SowConfig:
-    """Apply "cycles=5", "preserve=4,3", "modulation=none", "modulation.suppress=3" to a config."""
+    """Apply "cycles=5", "preserve=4,3", "modulation=none", "modulation.suppress=3" to a config, all at once.
+
+    A part of something that is off switches it on. Raises SowError.
+    """
+    changes: dict[str, Any] = {}
     for assignment in assignments:
         name, sign, text = assignment.partition("=")
         if not sign:
             raise SowError(f"Bad setting {assignment!r}: expected NAME=VALUE, for example cycles=5.")
-        values = config.as_dict()
-        head, _, tail = name.strip().partition(".")
-        holder: Any = values
-        if tail:
-            holder = values.get(head)
-            if not isinstance(holder, dict):
-                raise SowError(f"Bad setting {name!r}: {head} is off or has no parts.")
-            head = tail
-        if head not in holder:
-            raise SowError(f"Unknown setting {name!r}: expected one of {', '.join(sorted(holder))}.")
-        holder[head] = _value(text.strip(), holder[head], name)
-        config = SowConfig.from_dict(values)
-    return config
+        head, dot, part = name.strip().partition(".")
+        kind = _known(SowConfig, head, name)
+        if not dot:
+            changes[head] = parse_value(SowConfig, head, text, name.strip())
+            continue
+        if not hasattr(kind, "from_dict"):
+            raise SowError(f"Bad setting {name.strip()!r}: {head} has no parts.")
+        _known(kind, part, name)
+        current = changes.get(head, getattr(config, head))
+        values = current if isinstance(current, dict) else asdict(kind() if current is None else current)
+        changes[head] = values | {part: parse_value(kind, part, text, name.strip())}
+    made = {k: field_types(SowConfig)[k][0](**v) if isinstance(v, dict) else v for k, v in changes.items()}
+    return replace(config, **made)
 
 
-def _value(text: str, current: Any, name: str) -> Any:
-    if text.lower() in ("none", "off", "null"):
-        return () if isinstance(current, (list, tuple)) else None
-    if isinstance(current, (list, tuple)):
-        parts = [p.strip() for p in text.split(",") if p.strip()]
-        return tuple(_number(p, name) if p.lstrip("-").isdigit() else p for p in parts)
-    if isinstance(current, bool):
-        if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
-            raise SowError(f"Bad {name} {text!r}: expected true or false.")
-        return text.lower() in ("true", "1", "yes")
-    if isinstance(current, str):
-        return text
-    if isinstance(current, dict):
-        raise SowError(f"Bad {name} {text!r}: set its parts ({name}.NAME=VALUE), or none.")
-    number = _number(text, name)
-    if isinstance(current, int) and number != int(number):
-        raise SowError(f"Bad {name} {text!r}: expected a whole number.")
-    return int(number) if isinstance(current, int) else number
-
-
-def _number(text: str, name: str) -> float | int:
-    try:
-        value = float(text)
-    except ValueError:
-        raise SowError(f"Bad {name} {text!r}: expected a number.") from None
-    if value != value or abs(value) == float("inf"):
-        raise SowError(f"Bad {name} {text!r}: expected a finite number.")
-    return int(value) if value == int(value) and "." not in text and "e" not in text.lower() else value
+def _known(cls: Any, field: str, name: str) -> Any:
+    """The type of a field. Raises SowError, with the names there are, if it is unknown."""
+    types = field_types(cls)
+    if field not in types:
+        raise SowError(f"Unknown setting {name.strip()!r}: expected one of {', '.join(sorted(types))}.")
+    return types[field][0]
 
 
 def with_config(config: SowConfig, **changes: Any) -> SowConfig:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .attention import Kernel, attend, attend_minmax
 from .guidance import POSITIVE
 from .regions import RegionMaps, Regions, token_grid
 from .strength import Modulation, decay
@@ -34,14 +35,13 @@ def indicator(mass: Tensor, maps: RegionMaps) -> Tensor:
 
 
 class Vectors(NamedTuple):
-    """One grid's rank-2K bias u w^T and probe, in batch order of the rows.
+    """One grid's bias u w^T in nats, one channel a condition; w is the condition's membership, so also the probe.
 
-    u: [B, T, 2K], w: [T, 2K], probe: [T, K].
+    u: [n, T, K] of the n modulated entries of the batch, w: [T, K].
     """
 
     u: Tensor
     w: Tensor
-    probe: Tensor
 
 
 MASS_TOKENS = (64, 1024)
@@ -51,8 +51,8 @@ MASS_TOKENS = (64, 1024)
 class AttentionControl:
     """The modulation of one run: what each attention layer must add, and what it reports back.
 
-    Resolution independent: a backend asks `vectors` (or `matrices`) with its layer's token count and
-    hands the returned mass to `observe`. The gate of Eq. 8 lags one step, because the mass is known only
+    Resolution independent: a backend hands each self-attention layer's q, k, v and token grid to `attend`
+    between `begin` and `end` of a model call. The gate of Eq. 8 lags one step, because the mass is known only
     after the softmax; the first step is ungated.
     """
 
@@ -87,34 +87,97 @@ class AttentionControl:
         """The token grid of a layer over this run's canvas."""
         return token_grid(tokens, self.regions.height, self.regions.width)
 
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        grid: tuple[int, int],
+        rows: Sequence[str],
+        scale: float | None = None,
+        kernel: Kernel | None = None,
+    ) -> Tensor:
+        """Self-attention of one layer, modulated: q, k, v [B, H, T, d] -> [B, H, T, d]; observes the mass.
+
+        rows names the batch's chunks of N images, in batch order. Only the modulated chunks pay for the wider
+        heads; the others go through the plain kernel, bit-identical to the model. kernel: see
+        `attention.attend`; a host's own kernel is called once, with the whole batch it knows about.
+        """
+        if self.modulation.form == "minmax":
+            kernel = None  # the written-out form needs the logits, which no kernel hands out
+        chunk = self._modulated(rows)
+        whole = chunk.stop - chunk.start == len(q)
+        if kernel is not None and not whole:
+            vectors = self.vectors(grid, rows, q.dtype)
+            u = vectors.u.new_zeros(len(q), *vectors.u.shape[1:])
+            u[chunk] = vectors.u
+            out, mass = attend(q, k, v, u, vectors.w, vectors.w, scale, kernel)
+            self.observe(mass[chunk] if mass is not None else None, grid, rows)
+            return out
+        # Laid out as the projection behind it wants it: [B, T, H, d] in memory.
+        joined = q.new_empty(len(q), q.shape[2], q.shape[1], v.shape[3]).transpose(1, 2)
+        for rest in (slice(0, chunk.start), slice(chunk.stop, len(q))):
+            if rest.start < rest.stop:
+                joined[rest] = attend(q[rest], k[rest], v[rest], scale=scale)[0]
+        if chunk.start < chunk.stop:
+            joined[chunk], mass = self._attend_chunk(q[chunk], k[chunk], v[chunk], grid, rows, scale, kernel)
+            self.observe(mass, grid, rows)
+        return joined
+
+    def _attend_chunk(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        grid: tuple[int, int],
+        rows: Sequence[str],
+        scale: float | None,
+        kernel: Kernel | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        if self.modulation.form == "minmax":
+            suppress, enhance, probe = self.matrices(grid, rows)
+            return attend_minmax(q, k, v, suppress, enhance, probe, scale)
+        vectors = self.vectors(grid, rows, q.dtype)
+        return attend(q, k, v, vectors.u, vectors.w, vectors.w, scale, kernel)
+
+    def _modulated(self, rows: Sequence[str]) -> slice:
+        """The part of the batch that is modulated: the positive row's images, or everything."""
+        images = len(self.gate)
+        if self.modulation.rows == "all":
+            return slice(0, len(rows) * images)
+        start = list(rows).index(POSITIVE) * images if POSITIVE in rows else 0
+        return slice(start, start + images if POSITIVE in rows else start)
+
     def vectors(self, grid: tuple[int, int], rows: Sequence[str], dtype: torch.dtype) -> Vectors:
-        """The bias and probe of a layer. `rows` names the batch's chunks of N images, in batch order."""
+        """The bias of the modulated entries of a layer's batch.
+
+        -S c_i (1 - c_j) + E r_i c_j differs from (S c_i + E r_i) c_j by a constant per query, which softmax
+        does not see: one channel a condition instead of two.
+        """
         key = ("vectors", grid, tuple(rows), dtype)
         if key not in self._cache:
             maps = self._at(grid)
             suppress, enhance = self._factors(maps)
-            condition = maps.condition.T
-            u = torch.cat([-suppress, enhance], dim=-1)
-            w = torch.cat([1.0 - condition, condition], dim=-1)
-            self._cache[key] = Vectors(self._per_row(u, rows).to(dtype), w.to(dtype), condition.to(dtype))
+            u = self._repeated(suppress + enhance, rows)
+            self._cache[key] = Vectors(u.to(dtype), maps.condition.T.to(dtype))
         return self._cache[key]
 
     def matrices(self, grid: tuple[int, int], rows: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-        """S and E of Eqs. 4-5 as matrices [B, T, T] for `attend_minmax`, and the probe [T, K]."""
+        """S and E of Eqs. 4-5 as matrices [n, T, T] for `attend_minmax`, and the probe [T, K]."""
         maps = self._at(grid)
         suppress, enhance = self._factors(maps)
         condition = maps.condition.T
-        s = self._per_row(suppress, rows) @ (1.0 - condition).T
-        e = self._per_row(enhance, rows) @ condition.T
+        s = self._repeated(suppress, rows) @ (1.0 - condition).T
+        e = self._repeated(enhance, rows) @ condition.T
         return s.clamp(max=1.0), e.clamp(max=1.0), condition
 
-    def observe(self, mass: Tensor, grid: tuple[int, int], rows: Sequence[str]) -> None:
-        """Take a layer's attention mass [B, H, T, K]; only the positive rows count."""
+    def observe(self, mass: Tensor | None, grid: tuple[int, int], rows: Sequence[str]) -> None:
+        """Take the mass [n, H, T, K] of a layer's modulated entries; only the positive row's count."""
         tokens = grid[0] * grid[1]
-        if POSITIVE not in rows or not MASS_TOKENS[0] <= tokens <= MASS_TOKENS[1]:
+        if mass is None or POSITIVE not in rows or not MASS_TOKENS[0] <= tokens <= MASS_TOKENS[1]:
             return
         images = len(self.gate)
-        start = list(rows).index(POSITIVE) * images
+        start = list(rows).index(POSITIVE) * images if self.modulation.rows == "all" else 0
         positive = mass[start : start + images].float()
         self._values.append(indicator(positive, self._at(grid)))
         shown = positive.mean(dim=1).sum(dim=-1).reshape(images, *grid)
@@ -137,10 +200,9 @@ class AttentionControl:
         enhance = self.modulation.enhancement(maps, self.cycle).T[None] * self.gate[:, None, :]
         return suppress.expand(len(self.gate), -1, -1), enhance
 
-    def _per_row(self, per_image: Tensor, rows: Sequence[str]) -> Tensor:
-        """[N, T, k] -> [len(rows) N, T, k]: zero in the rows that are not modulated."""
-        every = self.modulation.rows == "all"
-        return torch.cat([per_image * float(every or name == POSITIVE) for name in rows])
+    def _repeated(self, per_image: Tensor, rows: Sequence[str]) -> Tensor:
+        """[N, T, k] -> [n, T, k]: once for the positive row, or once for every row."""
+        return per_image.repeat(len(rows), 1, 1) if self.modulation.rows == "all" else per_image
 
     def _at(self, grid: tuple[int, int]) -> RegionMaps:
         if grid not in self._maps:

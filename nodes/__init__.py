@@ -19,6 +19,7 @@ NODE_MODULES = (
     "diagnostics_nodes",
     "demo_nodes",
     "example_nodes",
+    "planning_nodes",
 )
 """In the order in which menus and documentation list them. New modules are appended."""
 

@@ -75,10 +75,8 @@ def make_condition(image: Tensor, mask: Tensor, placement: Placement, fit: Fit, 
     centre to the picture's proportions, "crop" cuts the picture to the box's, "stretch" distorts it.
     Raises SowError for an empty mask.
     """
-    kept = (mask >= 0.5).nonzero()
-    if crop_to_mask and len(kept):
-        (top, left), (bottom, right) = kept.amin(0).tolist(), kept.amax(0).tolist()
-        image, mask = image[:, top : bottom + 1, left : right + 1], mask[top : bottom + 1, left : right + 1]
+    if crop_to_mask:
+        image, mask = cut_to_mask(image, mask)
     box = placement.box
     if fit == "fit":
         box = fit_box(box, image.shape[-1], image.shape[-2])
@@ -88,6 +86,16 @@ def make_condition(image: Tensor, mask: Tensor, placement: Placement, fit: Fit, 
         rows, columns = slice(inner.y, inner.bottom), slice(inner.x, inner.right)
         image, mask = image[:, rows, columns], mask[rows, columns]
     return Condition(image.contiguous(), mask.contiguous(), box, placement.related)
+
+
+def cut_to_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Picture [3, h, w] and mask [h, w] without what lies outside the mask's bounds; unchanged if it is empty."""
+    kept = (mask >= 0.5).nonzero()
+    if not len(kept):
+        return image, mask
+    (top, left), (bottom, right) = kept.amin(0).tolist(), kept.amax(0).tolist()
+    rows, columns = slice(top, bottom + 1), slice(left, right + 1)
+    return image[:, rows, columns], mask[rows, columns]
 
 
 def fit_box(box: Box, width: int, height: int) -> Box:

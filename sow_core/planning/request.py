@@ -63,10 +63,9 @@ class ConditionPicture:
         """From files. Without a mask file, the picture's transparency is the mask. Raises SowError."""
         import numpy as np
 
-        from ..pictures import load_mask, load_picture
+        from ..pictures import load_kept
 
-        picture, alpha = load_picture(path)
-        keep = alpha if mask is None else load_mask(mask)
+        picture, keep = load_kept(path, mask)
         weights = None if keep is None else np.asarray(keep, np.float32) / 255
         return cls(np.asarray(picture), weights, **others)
 

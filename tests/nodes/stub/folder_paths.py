@@ -1,4 +1,7 @@
-"""ComfyUI's model folders: empty ones."""
+"""ComfyUI's model folders: empty ones; and the folder that no address leads to."""
+
+import os
+import tempfile
 
 
 def get_filename_list(kind: str) -> list[str]:
@@ -11,3 +14,7 @@ def get_folder_paths(kind: str) -> list[str]:
 
 def get_full_path(kind: str, name: str) -> str | None:
     return None
+
+
+def get_system_user_directory(name: str = "system") -> str:
+    return os.path.join(os.environ.get("STUB_USER_FOLDER", tempfile.gettempdir()), f"__{name}")

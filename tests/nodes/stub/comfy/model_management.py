@@ -12,6 +12,10 @@ def get_torch_device() -> torch.device:
     return torch.device("cpu")
 
 
+def processing_interrupted() -> bool:
+    return interrupted
+
+
 def throw_exception_if_processing_interrupted() -> None:
     if interrupted:
         raise InterruptProcessingException

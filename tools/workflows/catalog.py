@@ -107,6 +107,48 @@ def checkpoint_lora(graph: Graph) -> None:
         (-480, 0))
 
 
+def planner_offline(graph: Graph) -> None:
+    model = demo_model(graph)
+    face = graph.add("SOW_LoadExample", (0, 170), (260, 110), example="tom")
+    plan = graph.add("SOW_OfflinePlanner", (340, 0), (400, 640), prompt=BEACH, condition=face.out("image"),
+                     mask=face.out("mask"), width=128, height=128, kind="face", clip=model.out("CLIP"))
+    layout = graph.add("SOW_Layout", (340, 700), (420, 640), condition=face.out("image"), mask=face.out("mask"),
+                       width=128, height=128, plan=plan.out("plan"))
+    positive = graph.add("CLIPTextEncode", (820, 0), (340, 130), "Planned prompt", text=plan.out("prompt"),
+                         clip=model.out("CLIP"))
+    negative = graph.add("CLIPTextEncode", (820, 190), (340, 110), "Not wanted", text="", clip=model.out("CLIP"))
+    sampler = keep(graph, model, positive, negative, layout, (820, 360))
+    graph.add("SaveImage", (1220, 0), (360, 400), images=sampler.out("image"), filename_prefix="sow_planned")
+    graph.add("PreviewAny", (1220, 460), (360, 240), "What was planned", source=plan.out("report"))
+    graph.note("## A planned layout, without a key\n**SOW Offline Planner** decides by rules where the picture goes "
+               "and where it continues. Write a place into the text (*on the left*, *full body*) and run again."
+               "\n\nDraw a box in SOW Layout to overrule it.", (-480, 0))
+
+
+def planner_gemini(graph: Graph) -> None:
+    loader = graph.add("CheckpointLoaderSimple", (0, 0), (320, 110), ckpt_name=SD15["name"])
+    loader.models = [SD15]
+    cat = graph.add("SOW_LoadExample", (0, 170), (320, 110), example="cat")
+    clip = loader.out("CLIP")
+    plan = graph.add("SOW_GeminiPlanner", (380, 0), (420, 860), prompt="a photo of a cat sitting in a flower garden",
+                     condition=cat.out("image"), mask=cat.out("mask"), width=512, height=512, clip=clip)
+    layout = graph.add("SOW_Layout", (380, 920), (460, 700), condition=cat.out("image"), mask=cat.out("mask"),
+                       width=512, height=512, plan=plan.out("plan"))
+    positive = graph.add("CLIPTextEncode", (880, 0), (340, 130), "Planned prompt", text=plan.out("prompt"), clip=clip)
+    negative = graph.add("CLIPTextEncode", (880, 190), (340, 130), "Not wanted", text=NEGATIVE, clip=clip)
+    sampler = graph.add("SOW_KSampler", (880, 380), (320, 480), model=loader.out("MODEL"), positive=positive.out(),
+                        negative=negative.out(), vae=loader.out("VAE"), layout=layout.out("layout"), seed=7,
+                        seed_control="randomize")
+    graph.add("SaveImage", (1280, 0), (480, 520), images=sampler.out("image"), filename_prefix="sow_gemini")
+    graph.add("PreviewAny", (1280, 580), (480, 260), "What was planned", source=plan.out("report"))
+    graph.add("PreviewAny", (1280, 900), (480, 260), "The plan, to keep", source=plan.out("plan_json"))
+    graph.note("## Planned by Gemini\nSet the environment variable **GEMINI_API_KEY** before starting ComfyUI, and "
+               "`pip install google-genai`. Without them this workflow plans offline and says so.\n\nThe picture "
+               "(only what the mask keeps) and the text are sent to Google. The key is never part of a workflow.\n\n"
+               "Paste *The plan, to keep* into **SOW Plan From JSON**, and others repeat the picture without a key.",
+               (-480, 0))
+
+
 def composable(graph: Graph) -> None:
     model = demo_model(graph)
     positive, negative = prompts(graph, model.out("CLIP"), BEACH, "")
@@ -197,6 +239,8 @@ def diffusers(graph: Graph) -> None:
 WORKFLOWS: dict[str, Callable[[Graph], None]] = {
     "sow_1_demo": demo,
     "sow_2_checkpoint_lora": checkpoint_lora,
+    "sow_3_planner_offline": planner_offline,
+    "sow_4_planner_gemini": planner_gemini,
     "sow_5_composable_sampler": composable,
     "sow_6_two_conditions": two_conditions,
     "sow_7_style_and_attribute": style_and_attribute,

@@ -2,8 +2,8 @@
 
     python -m tools.workflows.thumbnails http://127.0.0.1:8188 [NAME...]
 
-The server needs the pack and nothing else. Workflows that need a checkpoint show their layout instead; the
-Gemini planner's is run with the offline planner in its place, because it needs no key.
+The server needs the pack and nothing else: workflows that need a checkpoint show their layout instead, and the
+Gemini planner plans offline where there is no key.
 """
 
 from __future__ import annotations
@@ -40,8 +40,14 @@ def prepare(workflow: dict[str, Any]) -> dict[str, Any]:
     """What can be run here of a workflow: all of it, or its layout where a checkpoint is missing."""
     if not any(node["class_type"] == "CheckpointLoaderSimple" for node in workflow.values()):
         return workflow
+    for node in workflow.values():  # a CLIP only refines how a planner counts words
+        if "Planner" in node["class_type"]:
+            node["inputs"].pop("clip", None)
     layout = next(n for n, node in workflow.items() if node["class_type"] == "SOW_Layout")
-    kept = {layout} | {v[0] for v in workflow[layout]["inputs"].values() if isinstance(v, list)}
+    kept, todo = set(), [layout]
+    while todo:
+        kept.add(todo[-1])
+        todo += [v[0] for v in workflow[todo.pop()]["inputs"].values() if isinstance(v, list)]
     made = {n: node for n, node in workflow.items() if n in kept}
     made["1000"] = {"class_type": "SaveImage", "inputs": {"images": [layout, 1], "filename_prefix": "sow_layout"}}
     return made

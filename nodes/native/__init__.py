@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...sow_core.condition import Layout
-    from ...sow_core.engine import Trace
     from ...sow_core.plan import SowConfig
+    from ...sow_core.trace import Trace
 
 Conditioning = list[Any]
 """ComfyUI's CONDITIONING: a list of [embedding, options]."""

@@ -19,7 +19,7 @@ from .results import write_results
 if TYPE_CHECKING:
     from ..backends.diffusers import DiffusersBackend
     from ..condition import Layout
-    from ..engine import Result
+    from ..trace import Result
 
 PROMPT_TOKENS = 75
 """Tokens of a prompt that CLIP reads; the rest is cut off."""
@@ -107,7 +107,8 @@ def _generate(
 def _sample(args: argparse.Namespace, job: Job, backend: DiffusersBackend, layout: Layout) -> Result:
     from tqdm import tqdm
 
-    from ..engine import Event, generate
+    from ..engine import generate
+    from ..trace import Event
 
     tokens = backend.token_count(job.prompt)
     if tokens > PROMPT_TOKENS:

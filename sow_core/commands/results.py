@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..condition import Layout
-    from ..engine import Result
+    from ..trace import Result
 
 
 def write_results(

@@ -47,7 +47,7 @@ class Server:
             "HF_HUB_OFFLINE": "1",
         }
         # A key that must never leave the process: the tests look for it in history and pictures.
-        environment["GEMINI_API_KEY"] = SECRET
+        environment["GEMINI_API_KEY"] = os.environ.get("GEMINI_API_KEY", SECRET)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 self._command, cwd=self._comfyui, stdout=log, stderr=subprocess.STDOUT, env=environment

@@ -1,0 +1,54 @@
+"""`python -m sow_core bench quality`: pictures, numbers, report. Stops and resumes at any time."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+SETTING_NAMES = ("normal", "style", "attribute")
+QUICK_CASES, CASES = 2, 60
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", default="demo", metavar="MODEL", help="demo or a diffusers folder of the demo world (default: demo)")
+    add("--judges", metavar="FOLDER", help="the demo world's judges (default: judges/ in the demo model's folder)")
+    add("--source", choices=("renders", "samples"), default="renders",
+        help="faces from held-out renders, or drawn by the model itself (default: renders)")
+    add("--split", choices=("val", "test"), default="test", help="val to tune, test to report (default: test)")
+    add("--settings", default=",".join(SETTING_NAMES), metavar="NAME,...", help="default: %(default)s")
+    add("--methods", default="main", metavar="NAME,...",
+        help="methods, groups (main, peers, presets, ablations, all) or an ablation's question (default: main)")
+    add("--cases", type=int, metavar="N", help=f"cases per setting (default: {CASES})")
+    add("--quick", action="store_true", help=f"{QUICK_CASES} cases per setting, to see that everything runs")
+    add("--no-text", action="store_true", help="skip the diffusion classifier (half of the time)")
+    add("--report-only", action="store_true", help="make the report of what is there; sample nothing")
+    add("--device", default="cpu", help="default: cpu")
+    add("--out", default="out/bench/quality", metavar="FOLDER", help="pictures, records, report (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from .session import Options, Session
+
+    session = Session(Options.check(args))
+    session.sample_and_measure()
+    for path in session.report():
+        print(path)
+    for line in session.skipped:
+        print(f"skipped: {line}", file=sys.stderr)
+    return 0
+
+
+def folder(text: str) -> Path:
+    """A folder, made if missing. Raises SowError if that cannot be."""
+    from sow_core.errors import SowError
+
+    path = Path(text)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SowError(f"Cannot make the folder {path}: {error.strerror or error}.") from error
+    return path

@@ -1,0 +1,117 @@
+"""What a run leaves: summary.json, table.md and a contact sheet per setting."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sow_core import __version__
+from sow_core.condition import make_layout
+from sow_core.files import atomic_write
+from sow_core.settings import png_bytes
+
+from . import metrics, sheets, tables
+from .cases import SIZE, Case
+from .summary import add_balance, aggregate
+
+if TYPE_CHECKING:
+    from .session import Session
+
+SHEET_ROWS = 8
+
+
+def write(session: Session) -> list[Path]:
+    """Write the report into the run's folder; the paths."""
+    summary = summarise(session)
+    out = session.options.out
+    paths = [
+        atomic_write(out / "summary.json", json.dumps(summary, indent=1) + "\n"),
+        atomic_write(out / "table.md", markdown(summary)),
+    ]
+    for setting in session.all_cases:
+        picture = _sheet(session, setting)
+        if picture is not None:
+            paths.append(atomic_write(out / f"sheet_{setting}.png", png_bytes(picture)))
+    return paths
+
+
+def summarise(session: Session) -> dict[str, Any]:
+    """Everything that the tables and plots are made of; JSON values."""
+    o = session.options
+    table = aggregate(session.rows)
+    references = {s: _references(session, cases) for s, cases in session.all_cases.items()}
+    if session.panel is not None:
+        add_balance(table, {s: session.panel.strangers(cases) for s, cases in session.all_cases.items()})
+    return {
+        "version": __version__,
+        "model": session.pictures.model_digest,
+        "judges": session.panel.digest if session.panel else None,
+        "source": o.source,
+        "split": o.split,
+        "cases": {s: len(c) for s, c in session.all_cases.items()},
+        "guidance": session.recommended.guidance,
+        "negative": session.recommended.negative,
+        "skipped": session.skipped,
+        "references": references,
+        "methods": {m.name: {"group": m.group, "about": m.about, "compare": m.compare} for m in o.methods},
+        "table": table,
+    }
+
+
+def _references(session: Session, cases: list[Case]) -> dict[str, float]:
+    """What the numbers can be at best: region_rms of the autoencoder alone, the seam that the face's own outline
+    has in the picture it came from, and the seam of the hard paste on gray."""
+    floor, own, pasted = [], [], []
+    for case in cases:
+        layout = make_layout([case.condition], SIZE, SIZE)
+        floor.append(metrics.autoencoder(session.backend, layout))
+        pasted.append(metrics.region(layout.canvas, layout)["seam_contrast"])
+        own.append(_own_seam(case))
+    return {k: sum(v) / len(v) for k, v in (("autoencoder_rms", floor), ("own_seam", own), ("pasted_seam", pasted))}
+
+
+def _own_seam(case: Case) -> float:
+    """Seam contrast of the given face where it was, at the size it had."""
+    from dataclasses import replace
+
+    from sow_core.box import Box
+
+    c = case.condition
+    x0, y0, x1, y1 = case.source_face
+    side = c.image.shape[-1]
+    x = min(max(round((x0 + x1 - side) / 2), 0), SIZE - side)
+    y = min(max(round((y0 + y1 - side) / 2), 0), SIZE - side)
+    window = make_layout([replace(c, box=Box(0, 0, side, side), related=())], side, side)
+    return metrics.region(case.source[:, y : y + side, x : x + side], window)["seam_contrast"]
+
+
+def markdown(summary: dict[str, Any]) -> str:
+    """All settings' tables with a line on what they rest on."""
+    parts = []
+    for setting, methods in summary["table"].items():
+        best = summary["references"][setting]
+        parts += [
+            f"### {setting} ({summary['cases'][setting]} cases, {summary['source']}, split {summary['split']})",
+            "",
+            f"Autoencoder alone: region distance {best['autoencoder_rms']:.3f}. Seam of the face in its own picture: "
+            f"{best['own_seam']:.2f}; pasted on gray: {best['pasted_seam']:.2f}.",
+            "",
+            tables.comparison(methods, list(summary["methods"])),
+            "",
+        ]
+    parts += [f"Not measured: {line}." for line in summary["skipped"]]
+    return "\n".join(parts) + "\n"
+
+
+def _sheet(session: Session, setting: str) -> Any:
+    cases = session.all_cases[setting][:SHEET_ROWS]
+    columns: dict[str, list[Path | None]] = {}
+    for method in session.options.methods:
+        paths = [session.pictures.path(method, c) if session.pictures.have(method, c) else None for c in cases]
+        if any(paths):
+            columns[method.name] = paths
+    if not columns:
+        return None
+    layouts = [make_layout([c.condition], SIZE, SIZE) for c in cases]
+    return sheets.method_sheet(cases, layouts, columns)

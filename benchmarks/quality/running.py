@@ -1,0 +1,107 @@
+"""From a method and a case to a picture on disk, with what it cost."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.condition import Layout, make_layout, to_picture
+from sow_core.engine import Result, generate
+from sow_core.files import atomic_write
+from sow_core.settings import png_bytes
+
+from .cases import SIZE, Case
+from .methods import EXTRA_PROMPTS, Method, Recommended
+from .store import Store
+
+
+def layout_of(method: Method, case: Case, recommended: Recommended) -> Layout:
+    """The canvas that the method starts from."""
+    config = method.plan(case.setting, recommended).config
+    condition, _ = case.place(method.position)
+    return make_layout(
+        [condition], SIZE, SIZE, background=_background(method.background, case.seed), coverage=config.coverage,
+        fill=config.fill,
+    )  # fmt: skip
+
+
+def _background(name: str, seed: int) -> Tensor | tuple[float, float, float] | None:
+    if name == "random":
+        return torch.rand(3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+    return (0.0, 0.0, 0.0) if name == "black" else None
+
+
+def sample(method: Method, case: Case, backend: DiffusersBackend, recommended: Recommended) -> Result:
+    """Run the method on the case with the case's seed."""
+    prompt = case.prompt if method.intensify else case.plain_prompt
+    backend.set_prompts({"positive": prompt, "negative": recommended.negative, **EXTRA_PROMPTS})
+    layout = layout_of(method, case, recommended)
+    return generate(method.plan(case.setting, recommended), backend, layout, [case.seed])
+
+
+class Pictures:
+    """The pictures of a run: OUT/pictures/METHOD/CASE.png and OUT/pictures.jsonl."""
+
+    def __init__(self, folder: Path, backend: DiffusersBackend, model_digest: str, recommended: Recommended) -> None:
+        self.folder = folder
+        self.backend = backend
+        self.recommended = recommended
+        self.model_digest = model_digest
+        self.store = Store(folder / "pictures.jsonl")
+
+    def path(self, method: Method, case: Case) -> Path:
+        return self.folder / "pictures" / method.name / f"{case.id}.png"
+
+    def fingerprint(self, method: Method, case: Case) -> str:
+        told = (self.model_digest, method.fingerprint(case.setting, self.recommended), case.fingerprint)
+        return hashlib.sha256(" ".join(told).encode()).hexdigest()[:16]
+
+    def have(self, method: Method, case: Case) -> dict[str, Any] | None:
+        """The record of a picture that is there already."""
+        record = self.store.get(f"{method.name}/{case.id}", self.fingerprint(method, case))
+        return record if record is not None and self.path(method, case).is_file() else None
+
+    def make(self, method: Method, case: Case) -> dict[str, Any]:
+        """The record of a picture, made now if it is not there. `seconds` are this machine's, as busy as it was."""
+        found = self.have(method, case)
+        if found is not None:
+            return found
+        path = self.path(method, case)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        started = time.process_time()
+        result = sample(method, case, self.backend, self.recommended)
+        seconds = time.process_time() - started
+        atomic_write(path, png_bytes(to_picture(result.images[0])))
+        rows = sum(len(call.rows) for call in result.trace.calls)
+        values: dict[str, Any] = {
+            "method": method.name,
+            "case": case.id,
+            "setting": case.setting,
+            "hard": case.hard,
+            "calls": len(result.trace.calls),
+            "rows": rows,
+            "cpu_seconds": round(seconds, 3),
+            "cycles": result.trace.cycles[0],
+        }
+        values |= _indicator(result)
+        return self.store.put(f"{method.name}/{case.id}", self.fingerprint(method, case), values)
+
+
+def _indicator(result: Result) -> dict[str, Any]:
+    """Mean indicator of the first and the last cycle, where modulation measured it."""
+    seen = [(c.cycle, float(c.indicator.nanmean())) for c in result.trace.calls if c.indicator is not None]
+    if not seen:
+        return {}
+    first, last = seen[0][0], seen[-1][0]
+
+    def mean(cycle: int | None) -> float:
+        values = [v for c, v in seen if c == cycle]
+        return round(sum(values) / len(values), 5)
+
+    return {"indicator_first": mean(first), "indicator_last": mean(last)}

@@ -1,0 +1,78 @@
+"""Every API workflow of the pack on a real server: with the demo model, or a small random SD 1.5 for the checkpoint's.
+
+The Gemini planner's is left out: it would reach for the network. Its node is tested against a loopback server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfyui.host import Prompt, Server
+
+HERE = Path(__file__).resolve().parent
+FOLDER = HERE.parents[1] / "workflows" / "api"
+WORKFLOWS = sorted(path for path in FOLDER.glob("*.json") if "gemini" not in path.name)
+LIMIT = 400.0
+
+
+def finish(server: Server, prompt: Prompt) -> dict[str, Any]:
+    """Run a workflow to its end; its history entry."""
+    prompt_id, errors = server.client.queue(prompt)
+    assert not errors, errors
+    until = time.monotonic() + LIMIT
+    while (entry := server.client.history(prompt_id)) is None:
+        assert time.monotonic() < until, "the run hangs"
+        time.sleep(0.2)
+    return entry
+
+
+def of(prompt: Prompt, kind: str) -> list[dict[str, Any]]:
+    return [node["inputs"] for node in prompt.values() if node["class_type"] == kind]
+
+
+def shrink(prompt: Prompt) -> None:
+    """The same layout on a canvas of a quarter of the width, and no cycles: a CPU should not spend minutes on noise."""
+    for layout in of(prompt, "SOW_Layout"):
+        layout["width"] //= 4
+        layout["height"] //= 4
+        for box in layout["boxes"]["__value__"]:
+            box |= {key: box[key] // 4 for key in ("x", "y", "width", "height")}
+    for sampler in of(prompt, "SOW_KSampler"):
+        sampler["cycles"] = 0
+
+
+@pytest.fixture(scope="module")
+def stand_in(server: Server) -> None:
+    """The checkpoint and the LoRA that the workflows name, made up."""
+    from comfyui.conftest import PATH, PYTHON
+
+    names = json.loads((FOLDER / "sow_2_checkpoint_lora_api.json").read_text())
+    checkpoint = of(names, "CheckpointLoaderSimple")[0]["ckpt_name"]
+    lora = of(names, "LoraLoader")[0]["lora_name"]
+    subprocess.run(
+        [PYTHON, str(HERE / "standin.py"), str(server.base / "models"), checkpoint, lora],
+        check=True, capture_output=True, timeout=300, env={**os.environ, "COMFYUI_PATH": PATH},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.stem)
+def test_runs(server: Server, path: Path, request: pytest.FixtureRequest) -> None:
+    prompt: Prompt = json.loads(path.read_text(encoding="utf-8"))
+    if of(prompt, "CheckpointLoaderSimple"):
+        request.getfixturevalue("stand_in")
+        shrink(prompt)
+    entry = finish(server, prompt)
+    said = [m for m in entry["status"]["messages"] if m[0] == "execution_error"]
+    assert entry["status"]["status_str"] == "success", said and said[0][1].get("exception_message")
+    expected = {
+        number for number, node in prompt.items() if node["class_type"] in ("SaveImage", "PreviewImage")
+    }
+    assert expected <= set(entry["outputs"])
+    for number in expected:
+        assert entry["outputs"][number]["images"], number

@@ -41,13 +41,13 @@ def demo(graph: Graph) -> None:
     model = demo_model(graph)
     face = graph.add("SOW_LoadExample", (0, 170), (260, 110), example="tom")
     positive, negative = prompts(graph, model.out("CLIP"), BEACH, "")
-    layout = graph.add("SOW_Layout", (340, 360), (420, 720), condition=face.out("image"), mask=face.out("mask"),
+    layout = graph.add("SOW_Layout", (340, 360), (420, 1000), condition=face.out("image"), mask=face.out("mask"),
                        width=128, height=128, boxes=FACE_AT_128)
-    sampler = graph.add("SOW_KSampler", (840, 0), (320, 480), model=model.out("MODEL"), positive=positive.out(),
+    sampler = graph.add("SOW_KSampler", (840, 0), (320, 560), model=model.out("MODEL"), positive=positive.out(),
                         negative=negative.out(), vae=model.out("VAE"), layout=layout.out("layout"), seed=7,
                         seed_control="randomize", cfg=DEMO_CFG)
     graph.add("SaveImage", (1220, 0), (360, 400), images=sampler.out("image"), filename_prefix="sow_demo")
-    sheet = graph.add("SOW_CycleSheet", (840, 540), (300, 110), trace=sampler.out("trace"))
+    sheet = graph.add("SOW_CycleSheet", (840, 640), (300, 140), trace=sampler.out("trace"))
     graph.add("PreviewImage", (1220, 460), (480, 420), "How it grew", images=sheet.out("sheet"))
     graph.note(
         "## SOW demo\nRuns as it is: model and picture come with the pack.\n\n1. Press **Run**: the face stays, a "
@@ -72,7 +72,7 @@ def face_layout(graph: Graph, example: str = "tom", y: int = 360, **changes: Any
     """A face of the demo world on its 128-px canvas."""
     face = graph.add("SOW_LoadExample", (0, y - 190), (260, 110), example=example)
     values = {"boxes": FACE_AT_128} | changes
-    return graph.add("SOW_Layout", (340, y), (420, 720), condition=face.out("image"), mask=face.out("mask"),
+    return graph.add("SOW_Layout", (340, y), (420, 1000), condition=face.out("image"), mask=face.out("mask"),
                      width=128, height=128, **values)
 
 
@@ -80,24 +80,24 @@ def keep(graph: Graph, model: Node, positive: Node, negative: Node, layout: Node
          **changes: Any) -> Node:
     """SOW KSampler on the demo model."""
     values = {"seed": 7, "seed_control": "randomize", "cfg": DEMO_CFG} | changes
-    return graph.add("SOW_KSampler", at, (320, 480), model=model.out("MODEL"), positive=positive.out(),
+    return graph.add("SOW_KSampler", at, (320, 560), model=model.out("MODEL"), positive=positive.out(),
                      negative=negative.out(), vae=model.out("VAE"), layout=layout.out("layout"), **values)
 
 
 def checkpoint_lora(graph: Graph) -> None:
     loader = graph.add("CheckpointLoaderSimple", (0, 0), (320, 110), ckpt_name=SD15["name"])
     loader.models = [SD15]
-    lora = graph.add("LoraLoader", (0, 160), (320, 150), model=loader.out("MODEL"), clip=loader.out("CLIP"),
+    lora = graph.add("LoraLoader", (0, 260), (320, 180), model=loader.out("MODEL"), clip=loader.out("CLIP"),
                      lora_name="choose_your_lora.safetensors", strength_model=0.8, strength_clip=0.8)
-    cat = graph.add("SOW_LoadExample", (0, 370), (320, 110), example="cat")
+    cat = graph.add("SOW_LoadExample", (0, 520), (320, 130), example="cat")
     positive, negative = prompts(graph, lora.out("CLIP"), "a photo of a cat sitting in a flower garden, sunny day",
                                  NEGATIVE, x=380)
-    layout = graph.add("SOW_Layout", (380, 360), (460, 760), condition=cat.out("image"), mask=cat.out("mask"),
+    layout = graph.add("SOW_Layout", (380, 360), (460, 1040), condition=cat.out("image"), mask=cat.out("mask"),
                        width=512, height=512, boxes=CAT_AT_512)
-    sampler = graph.add("SOW_KSampler", (900, 0), (320, 480), model=lora.out("MODEL"), positive=positive.out(),
+    sampler = graph.add("SOW_KSampler", (900, 0), (320, 560), model=lora.out("MODEL"), positive=positive.out(),
                         negative=negative.out(), vae=loader.out("VAE"), layout=layout.out("layout"), seed=7,
                         seed_control="randomize")
-    composite = graph.add("SOW_Composite", (900, 540), (320, 140), image=sampler.out("image"),
+    composite = graph.add("SOW_Composite", (900, 640), (320, 180), image=sampler.out("image"),
                           layout=layout.out("layout"))
     graph.add("SaveImage", (1280, 0), (480, 520), images=composite.out("image"), filename_prefix="sow_checkpoint")
     graph.note(
@@ -110,9 +110,9 @@ def checkpoint_lora(graph: Graph) -> None:
 def planner_offline(graph: Graph) -> None:
     model = demo_model(graph)
     face = graph.add("SOW_LoadExample", (0, 170), (260, 110), example="tom")
-    plan = graph.add("SOW_OfflinePlanner", (340, 0), (400, 640), prompt=BEACH, condition=face.out("image"),
+    plan = graph.add("SOW_OfflinePlanner", (340, 0), (400, 780), prompt=BEACH, condition=face.out("image"),
                      mask=face.out("mask"), width=128, height=128, kind="face", clip=model.out("CLIP"))
-    layout = graph.add("SOW_Layout", (340, 700), (420, 640), condition=face.out("image"), mask=face.out("mask"),
+    layout = graph.add("SOW_Layout", (340, 840), (420, 860), condition=face.out("image"), mask=face.out("mask"),
                        width=128, height=128, plan=plan.out("plan"))
     positive = graph.add("CLIPTextEncode", (820, 0), (340, 130), "Planned prompt", text=plan.out("prompt"),
                          clip=model.out("CLIP"))
@@ -128,15 +128,15 @@ def planner_offline(graph: Graph) -> None:
 def planner_gemini(graph: Graph) -> None:
     loader = graph.add("CheckpointLoaderSimple", (0, 0), (320, 110), ckpt_name=SD15["name"])
     loader.models = [SD15]
-    cat = graph.add("SOW_LoadExample", (0, 170), (320, 110), example="cat")
+    cat = graph.add("SOW_LoadExample", (0, 260), (320, 130), example="cat")
     clip = loader.out("CLIP")
-    plan = graph.add("SOW_GeminiPlanner", (380, 0), (420, 860), prompt="a photo of a cat sitting in a flower garden",
+    plan = graph.add("SOW_GeminiPlanner", (380, 0), (420, 920), prompt="a photo of a cat sitting in a flower garden",
                      condition=cat.out("image"), mask=cat.out("mask"), width=512, height=512, clip=clip)
-    layout = graph.add("SOW_Layout", (380, 920), (460, 700), condition=cat.out("image"), mask=cat.out("mask"),
+    layout = graph.add("SOW_Layout", (380, 980), (460, 900), condition=cat.out("image"), mask=cat.out("mask"),
                        width=512, height=512, plan=plan.out("plan"))
     positive = graph.add("CLIPTextEncode", (880, 0), (340, 130), "Planned prompt", text=plan.out("prompt"), clip=clip)
     negative = graph.add("CLIPTextEncode", (880, 190), (340, 130), "Not wanted", text=NEGATIVE, clip=clip)
-    sampler = graph.add("SOW_KSampler", (880, 380), (320, 480), model=loader.out("MODEL"), positive=positive.out(),
+    sampler = graph.add("SOW_KSampler", (880, 380), (320, 560), model=loader.out("MODEL"), positive=positive.out(),
                         negative=negative.out(), vae=loader.out("VAE"), layout=layout.out("layout"), seed=7,
                         seed_control="randomize")
     graph.add("SaveImage", (1280, 0), (480, 520), images=sampler.out("image"), filename_prefix="sow_gemini")
@@ -153,20 +153,20 @@ def composable(graph: Graph) -> None:
     model = demo_model(graph)
     positive, negative = prompts(graph, model.out("CLIP"), BEACH, "")
     layout = face_layout(graph, boxes=[], bboxes="[[32,24,64,64],[24,0,80,32],[16,80,96,48]]")
-    options = graph.add("SOW_CycleOptions", (0, 360), (300, 560), preserve="4,3,2", adaptive=True)
-    attention = graph.add("SOW_AttentionOptions", (0, 980), (300, 400), suppress=1.5)
-    encoded = graph.add("SOW_EncodeLayout", (840, 0), (300, 130), layout=layout.out("layout"), vae=model.out("VAE"),
+    options = graph.add("SOW_CycleOptions", (0, 360), (300, 660), preserve="4,3,2", adaptive=True)
+    attention = graph.add("SOW_AttentionOptions", (0, 1080), (300, 480), suppress=1.5)
+    encoded = graph.add("SOW_EncodeLayout", (840, 0), (300, 170), layout=layout.out("layout"), vae=model.out("VAE"),
                         cycle_options=options.out())
-    sampler = graph.add("SOW_Sampler", (840, 190), (300, 220), encoded=encoded.out("encoded"),
+    sampler = graph.add("SOW_Sampler", (840, 230), (300, 290), encoded=encoded.out("encoded"),
                         cycle_options=options.out(), attention_options=attention.out())
-    guider = graph.add("SOW_Guider", (840, 470), (300, 170), model=model.out("MODEL"), positive=positive.out(),
+    guider = graph.add("SOW_Guider", (840, 580), (300, 280), model=model.out("MODEL"), positive=positive.out(),
                        negative=negative.out(), cfg=DEMO_CFG)
-    noise = graph.add("RandomNoise", (840, 700), (300, 100), noise_seed=7)
-    sigmas = graph.add("BasicScheduler", (840, 860), (300, 130), "Sigmas (not used by SOW)", model=model.out("MODEL"),
+    noise = graph.add("RandomNoise", (840, 920), (300, 110), noise_seed=7)
+    sigmas = graph.add("BasicScheduler", (840, 1090), (300, 180), "Sigmas (not used by SOW)", model=model.out("MODEL"),
                        scheduler="ddim_uniform", steps=10)
-    run = graph.add("SamplerCustomAdvanced", (1200, 0), (280, 130), noise=noise.out(), guider=guider.out(),
+    run = graph.add("SamplerCustomAdvanced", (1200, 0), (280, 170), noise=noise.out(), guider=guider.out(),
                     sampler=sampler.out(), sigmas=sigmas.out(), latent_image=encoded.out("latent"))
-    decode = graph.add("VAEDecode", (1200, 190), (240, 60), samples=run.out(0), vae=model.out("VAE"))
+    decode = graph.add("VAEDecode", (1200, 240), (240, 90), samples=run.out(0), vae=model.out("VAE"))
     graph.add("SaveImage", (1520, 0), (360, 400), images=decode.out(), filename_prefix="sow_composable")
     graph.note(
         "## The parts of SOW KSampler\nFor those who build with **SamplerCustomAdvanced**. *SOW Cycle Options* and "
@@ -179,7 +179,7 @@ def two_conditions(graph: Graph) -> None:
     positive, negative = prompts(graph, model.out("CLIP"), "a photo of a man and a woman in a flower garden", "")
     first = face_layout(graph, "tom", 360, boxes=[drawn(8, 32, 52, 52, "place of the first face", RED),
                                                   drawn(0, 80, 64, 48, "related: body", BLUE)])
-    second = face_layout(graph, "mia", 1140, boxes=[drawn(68, 32, 52, 52, "place of the second face", RED),
+    second = face_layout(graph, "rose", 1440, boxes=[drawn(68, 32, 52, 52, "place of the second face", RED),
                                                     drawn(64, 80, 64, 48, "related: body", BLUE)],
                          layout=first.out("layout"))
     sampler = keep(graph, model, positive, negative, second, (840, 0), seed=3)
@@ -192,16 +192,16 @@ def two_conditions(graph: Graph) -> None:
 
 def style_and_attribute(graph: Graph) -> None:
     model = demo_model(graph)
-    layout = face_layout(graph, "walt")
+    layout = face_layout(graph, "tom")
     clip = model.out("CLIP")
-    normal, negative = prompts(graph, clip, "a photo of a smiling old man wearing a suit in a forest", "")
+    normal, negative = prompts(graph, clip, "a photo of a smiling man wearing a suit in a forest", "")
     other = graph.add("CLIPTextEncode", (340, -170), (340, 130), "Attribute", clip=clip,
-                      text="a photo of a sad old man wearing a straw hat and a suit in a forest")
+                      text="a photo of a sad man wearing a straw hat and a suit in a forest")
     style = graph.add("CLIPTextEncode", (340, -340), (340, 130), "Style", clip=clip,
-                      text="a pencil sketch of a smiling old man wearing a suit in a forest")
+                      text="a pencil sketch of a smiling man wearing a suit in a forest")
     for row, (prompt, preset) in enumerate(((normal, "normal"), (other, "attribute"), (style, "style"))):
-        sampler = keep(graph, model, prompt, negative, layout, (840, 540 * row), preset=preset, seed_control="fixed")
-        graph.add("SaveImage", (1220, 540 * row), (360, 400), preset, images=sampler.out("image"),
+        sampler = keep(graph, model, prompt, negative, layout, (840, 640 * row), preset=preset, seed_control="fixed")
+        graph.add("SaveImage", (1220, 640 * row), (360, 400), preset, images=sampler.out("image"),
                   filename_prefix=f"sow_{preset}")
     graph.note("## One picture, three presets\n**normal** keeps the picture as it is. **attribute** lets a smile or a "
                "look change with the text. **style** lets it take the style of the scene.", (-480, 0))
@@ -213,9 +213,9 @@ def diagnostics(graph: Graph) -> None:
     layout = face_layout(graph)
     sampler = keep(graph, model, positive, negative, layout, (840, 0), seed_control="fixed")
     trace = sampler.out("trace")
-    sheet = graph.add("SOW_CycleSheet", (840, 540), (300, 110), trace=trace)
-    heat = graph.add("SOW_AttentionMap", (840, 710), (300, 110), trace=trace)
-    numbers = graph.add("SOW_Metrics", (840, 880), (300, 110), trace=trace)
+    sheet = graph.add("SOW_CycleSheet", (840, 640), (300, 140), trace=trace)
+    heat = graph.add("SOW_AttentionMap", (840, 840), (300, 150), trace=trace)
+    numbers = graph.add("SOW_Metrics", (840, 1050), (300, 130), trace=trace)
     graph.add("SaveImage", (1220, 0), (360, 400), images=sampler.out("image"), filename_prefix="sow_diagnostics")
     graph.add("PreviewImage", (1640, 0), (520, 480), "How it grew", images=sheet.out("sheet"))
     graph.add("PreviewImage", (1640, 540), (520, 480), "What looked at the face", images=heat.out("map"))
@@ -226,9 +226,9 @@ def diagnostics(graph: Graph) -> None:
 
 
 def diffusers(graph: Graph) -> None:
-    pipeline = graph.add("SOW_LoadPipeline", (0, 0), (300, 130))
-    layout = face_layout(graph, "rose")
-    made = graph.add("SOW_Generate", (840, 0), (380, 620), pipeline=pipeline.out(), layout=layout.out("layout"),
+    pipeline = graph.add("SOW_LoadPipeline", (0, 0), (300, 180))
+    layout = face_layout(graph, "rose", 440)
+    made = graph.add("SOW_Generate", (840, 0), (380, 660), pipeline=pipeline.out(), layout=layout.out("layout"),
                      prompt="a photo of a smiling woman wearing a yellow dress in a flower garden", negative_prompt="",
                      seed=7, seed_control="randomize", cfg=DEMO_CFG)
     graph.add("SaveImage", (1280, 0), (360, 400), images=made.out("image"), filename_prefix="sow_diffusers")

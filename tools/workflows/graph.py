@@ -143,7 +143,7 @@ class Graph:
         return {
             "id": str(uuid.uuid5(NAMESPACE, self.name)), "revision": 0, "last_node_id": last + len(self.notes),
             "last_link_id": len(links), "nodes": nodes, "links": list(links.values()), "groups": [], "config": {},
-            "extra": {"ds": {"scale": 0.7, "offset": [80, 80]}}, "version": 0.4,
+            "extra": {"ds": {"scale": 0.6, "offset": [640, 200]}}, "version": 0.4,
         }  # fmt: skip
 
     def _links(self) -> tuple[dict[tuple[int, str], list[Any]], dict[tuple[int, int], list[int]]]:

@@ -101,6 +101,16 @@ def token_counter(clip: Any) -> Callable[[str], int] | None:
     return count
 
 
+def show_text(cls: Any, text: str) -> None:
+    """Show the lines of `text` on the running node, in the way of the host's own nodes."""
+    node_id = getattr(cls.hidden, "unique_id", None)
+    if node_id is not None:
+        from server import PromptServer
+
+        # Nodes 2.0 shows line breaks as blanks: the dots keep the lines apart there too.
+        PromptServer.instance.send_progress_text("\n".join(f"\u2022 {line}" for line in text.split("\n")), node_id)
+
+
 def results(plan: LayoutPlan, conditions: Sequence[ConditionPicture] = ()) -> tuple[Any, ...]:
     """prompt, plan, boxes, plan_json, report, preview."""
     first = plan.conditions[0]

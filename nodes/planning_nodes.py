@@ -107,9 +107,12 @@ def check_widgets(width, height, min_size=None, max_size=None) -> bool | str:
     return True
 
 
-def gives(plan, conditions=()) -> io.NodeOutput:
+def gives(cls: type[io.ComfyNode], plan, conditions=()) -> io.NodeOutput:
+    """The plan's outputs; its drawing and its report are shown on the node."""
     made = P.results(plan, conditions)
-    return io.NodeOutput(*made, ui=ui.PreviewText(plan.report()))
+    *_, report, preview = made
+    P.show_text(cls, report)
+    return io.NodeOutput(*made, ui={**ui.PreviewImage(preview, cls=cls).as_dict(), "text": (report,)})
 
 
 class SOWGeminiPlanner(io.ComfyNode):
@@ -153,6 +156,7 @@ class SOWGeminiPlanner(io.ComfyNode):
                 *picture_inputs(),
             ],
             outputs=plan_outputs(),
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -175,7 +179,7 @@ class SOWGeminiPlanner(io.ComfyNode):
                               use_prompt=use_prompt, use_position=use_position, use_context=use_context,
                               count_tokens=P.token_counter(clip))
         options = PlannerOptions(service, model, profile, mode, refresh, refresh, on_failure)
-        return gives(P.plan_in_host(request, options), conditions)
+        return gives(cls, P.plan_in_host(request, options), conditions)
 
 
 class SOWOfflinePlanner(io.ComfyNode):
@@ -200,6 +204,7 @@ class SOWOfflinePlanner(io.ComfyNode):
                 *picture_inputs(),
             ],
             outputs=plan_outputs(),
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -214,7 +219,7 @@ class SOWOfflinePlanner(io.ComfyNode):
                                 invert_mask, crop_to_mask, names, descriptions, kind)
         request = PlanRequest(prompt, conditions, Frame(width, height, SizeRule(min_size, max_size)),
                               use_position=use_position, use_context=use_context, count_tokens=P.token_counter(clip))
-        return gives(plan_layout(request), conditions)
+        return gives(cls, plan_layout(request), conditions)
 
 
 class SOWPlannerPrompt(io.ComfyNode):
@@ -278,6 +283,7 @@ class SOWPlanFromJSON(io.ComfyNode):
                                tooltip="The picture to place: its proportions are kept, and the preview shows it."),
             ],
             outputs=plan_outputs(),
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -291,7 +297,7 @@ class SOWPlanFromJSON(io.ComfyNode):
             raise SowError("No plan: connect the answer of a language model or paste a plan's JSON.")
         targets = [Target(c.aspect) for c in conditions]
         plan = read_plan(answer, width=width, height=height, prompt=prompt, targets=targets)
-        return gives(plan, conditions)
+        return gives(cls, plan, conditions)
 
 
 NODES = [SOWGeminiPlanner, SOWOfflinePlanner, SOWPlannerPrompt, SOWPlanFromJSON]

@@ -32,7 +32,7 @@ def draw_plan(
     for placed, condition in zip(plan.conditions, conditions, strict=False):
         _paste(picture, condition, placed.box, scale)
     draw = ImageDraw.Draw(picture, "RGBA")
-    font = ImageFont.load_default(max(longest // 48, 10))
+    font = ImageFont.load_default(max(longest // 34, 10))
     for i, placed in enumerate(plan.conditions):
         colour = COLOURS[i % len(COLOURS)]
         for region in placed.related:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -51,9 +53,14 @@ def test_offline_plan_goes_into_a_layout():
     assert by_text[4] == placed
 
 
-def test_the_report_is_shown_on_the_node():
+def test_drawing_and_report_are_shown_on_the_node(monkeypatch):
+    sent = []
+    instance = SimpleNamespace(send_progress_text=lambda text, node_id: sent.append((node_id, text)))
+    monkeypatch.setitem(sys.modules, "server", SimpleNamespace(PromptServer=SimpleNamespace(instance=instance)))
+    monkeypatch.setattr(node("SOW_OfflinePlanner"), "hidden", SimpleNamespace(unique_id="12"))
     made = offline()
-    assert made.ui.as_dict() == {"text": (made.args[4],)}
+    assert sent == [("12", "\n".join(f"\u2022 {line}" for line in made.args[4].splitlines()))]
+    assert made.ui["text"] == (made.args[4],) and made.ui["images"]
 
 
 def test_several_pictures_are_planned_in_the_order_of_the_layouts():

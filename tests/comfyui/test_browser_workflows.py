@@ -20,7 +20,9 @@ COVERED = """() => {
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.stem)
 def test_the_browser_posts_the_twin(page: Any, path: Path, logs: Path) -> None:  # noqa: F811
-    page.evaluate("async data => { await window.app.loadGraphData(data) }", json.loads(path.read_text(encoding="utf-8")))
+    page.evaluate(
+        "async data => { await window.app.loadGraphData(data) }", json.loads(path.read_text(encoding="utf-8"))
+    )
     page.wait_for_timeout(1500)
     page.screenshot(path=logs / f"workflow_{path.stem}.png")
     posted = page.evaluate("async () => (await window.app.graphToPrompt()).output")

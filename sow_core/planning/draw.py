@@ -33,16 +33,19 @@ def draw_plan(
         _paste(picture, condition, placed.box, scale)
     draw = ImageDraw.Draw(picture, "RGBA")
     font = ImageFont.load_default(max(longest // 34, 10))
+    labels = []  # drawn last, so that no line runs through them
     for i, placed in enumerate(plan.conditions):
         colour = COLOURS[i % len(COLOURS)]
         for region in placed.related:
             corners = _corners(region.box, scale)
             draw.rectangle(corners, fill=f"{colour}26")
             _dashed(draw, corners, colour)
-            _label(draw, (corners[0], corners[3]), region.label, colour, font, size)
+            labels.append(((corners[0], corners[3]), region.label, colour))
         corners = _corners(placed.box, scale)
         draw.rectangle(corners, outline=colour, width=3)
-        _label(draw, corners[:2], f"{i + 1}  {placed.box}", colour, font, size)
+        labels.append((corners[:2], f"{i + 1}  {placed.box}", colour))
+    for corner, text, colour in labels:
+        _label(draw, corner, text, colour, font, size)
     return picture
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..box import Box
 from .geometry import RawBox, settle_regions
-from .places import Place, direction, find_places, is_aloft, is_person, size_word
+from .places import Place, direction, find_places, is_aloft, is_animal, is_person, size_word
 from .reading import Target, place_boxes
 from .request import ConditionPicture, PlanRequest
 from .schema import ConditionPlan, Frame, LayoutPlan, RelatedRegion
@@ -118,15 +118,17 @@ def _centred(aspect: float, longer: float, x: float, y: float) -> RawBox:
 class _Subject:
     """What is known of one condition without seeing it as a person would."""
 
-    def __init__(self, kind: str, outline: Silhouette, aspect: float, aloft: bool) -> None:
-        self.kind, self.outline, self.aspect, self.aloft = kind, outline, aspect, aloft
+    def __init__(self, kind: str, outline: Silhouette, aspect: float, aloft: bool, person: bool) -> None:
+        self.kind, self.outline, self.aspect = kind, outline, aspect
+        self.aloft, self.person = aloft, person
 
     @classmethod
     def of(cls, condition: ConditionPicture, scene: str) -> _Subject:
         outline = silhouette(condition.image, condition.mask)
         words = f"{condition.name} {condition.description}".strip() or scene
         kind = condition.kind if condition.kind != "auto" else _kind(outline, condition.aspect, words)
-        return cls(kind, outline, condition.aspect, is_aloft(scene))
+        person = is_person(words) or not is_animal(words)
+        return cls(kind, outline, condition.aspect, is_aloft(scene), person)
 
     @property
     def seen(self) -> str:
@@ -199,7 +201,8 @@ class _Subject:
         found = [self._beyond(side, box, subject, frame) for side in self.outline.contacts]
         if self.kind == "face":
             found = [region for region in found if region[0] not in ("continues below", "continues above")]
-            found += [("neck and body", self._body(subject, frame)), ("hair", _hair(subject))]
+            above = "hair" if self.person else "ears"
+            found += [("neck and body", self._body(subject, frame)), (above, _hair(subject))]
         elif self.outline.origin == "unknown":
             found.append(("continues around", _around(RawBox.of(box), 0.25)))
         elif self.aloft and not found:
@@ -253,6 +256,9 @@ def _kind(outline: Silhouette, aspect: float, words: str) -> str:
     across, down = (outline.right - outline.left) * aspect, outline.bottom - outline.top
     if is_person(words) and across / down <= 1.4:
         return "figure" if down / across >= FIGURE and not outline.cut("bottom") else "face"
+    # A whole animal is not cut off above or below; a head, without its ears or its body, is.
+    if is_animal(words) and 0.6 <= across / down <= 1.4 and (outline.cut("top") or outline.cut("bottom")):
+        return "face"
     return "part" if outline.contacts else "object"
 
 

@@ -63,6 +63,12 @@ _PERSON = re.compile(
     r"|grandmother|grandfather|mother|father|teenager|cowboy|viking|athlete|player|model|artist|scientist|captain)\b",
     re.I,
 )
+_ANIMAL = re.compile(
+    r"\b(cat|kitten|dog|puppy|horse|pony|lion|tiger|leopard|bear|panda|fox|wolf|rabbit|bunny|hare|cow|bull|sheep|lamb"
+    r"|goat|pig|deer|moose|elephant|giraffe|zebra|monkey|gorilla|ape|mouse|hamster|squirrel|owl|eagle|parrot|camel"
+    r"|donkey|koala|kangaroo|raccoon|badger|otter|seal|animal|pet)s?\b",
+    re.I,
+)
 _ALOFT = re.compile(
     r"\b(flying|floating|hovering|soaring|levitating|in (?:the )?(?:air|sky|space|orbit)|falling|underwater"
     r"|swimming|in mid-?air|gliding|hanging)\b",
@@ -75,6 +81,10 @@ _Y = {"top": NEAR, "upper": NEAR, "bottom": FAR, "lower": FAR}
 
 def is_person(text: str) -> bool:
     return bool(_PERSON.search(text))
+
+
+def is_animal(text: str) -> bool:
+    return bool(_ANIMAL.search(text))
 
 
 def is_aloft(text: str) -> bool:

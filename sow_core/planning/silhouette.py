@@ -12,6 +12,9 @@ SIDES = ("left", "top", "right", "bottom")
 CUT = 0.05
 """Share of an edge that the subject must touch to count as cut off there."""
 
+GRAZES = 0.5
+"""Below this ratio of the contact to the subject's width 5 % deeper, a round subject only grazes the edge."""
+
 FLAT = 24
 """Largest difference of a channel, 0..255, within a background that counts as one colour."""
 
@@ -85,16 +88,18 @@ def _measure(subject: Array, origin: str) -> Silhouette:
 
 
 def _contact(subject: Array, side: str) -> Contact:
-    """Within 2 % of the edge: segmentations often end a pixel or two before the picture does."""
-    height, width = subject.shape
-    deep, wide = max(round(0.02 * height), 1), max(round(0.02 * width), 1)
-    strip = {
-        "top": subject[:deep].any(axis=0),
-        "bottom": subject[-deep:].any(axis=0),
-        "left": subject[:, :wide].any(axis=1),
-        "right": subject[:, -wide:].any(axis=1),
-    }[side]
-    touched = np.flatnonzero(strip)
-    if touched.size == 0:
+    """Of the line nearest to the edge that meets the subject, at most 2 % away: segmentations often end a pixel or
+    two before the picture does. Something round that only grazes the edge widens quickly and is no contact.
+    """
+    lines = {"top": subject, "bottom": subject[::-1], "left": subject.T, "right": subject.T[::-1]}[side]
+    depth, length = lines.shape
+    met = np.flatnonzero(lines[: max(round(0.02 * depth), 1)].any(axis=1))
+    if met.size == 0:
         return Contact(0.0, 0.0, 0.0)
-    return Contact(float(strip.mean()), float(touched[0] / strip.size), float((touched[-1] + 1) / strip.size))
+    first = int(met[0])
+    touched = np.flatnonzero(lines[first])
+    deeper = np.flatnonzero(lines[min(first + max(round(0.05 * depth), 1), depth - 1)])
+    start, end = int(touched[0]), int(touched[-1]) + 1
+    if deeper.size and end - start < GRAZES * (deeper[-1] + 1 - deeper[0]):
+        return Contact(0.0, 0.0, 0.0)
+    return Contact(touched.size / length, start / length, end / length)

@@ -57,6 +57,13 @@ def test_a_head_has_its_body_below_and_hair_above():
     assert abs(body.center[0] - box.center[0]) <= 8 and hair.y < box.y + box.height / 8
 
 
+def test_an_animals_head_is_a_head_too():
+    head = ConditionPicture(FACE.image[40:], FACE.mask[40:])
+    plan = planned(head, "a cat on a sofa")
+    assert {r.label for r in plan.conditions[0].related} == {"neck and body", "ears"} and plan.boxes[0].y < 80
+    assert "seen as part" in planned(head, "a vase on a sofa").adjustments[-1]
+
+
 def test_a_car_cut_at_the_right_goes_on_to_the_right():
     plan = planned(CAR, "a red car on a road")
     rest = region(plan, "right")
@@ -176,6 +183,15 @@ def test_outline_of_a_mask():
     assert set(silhouette(np.zeros((100, 200, 3), np.uint8), mask).contacts) == {"bottom"}
     mask[-6:] = 0
     assert not silhouette(np.zeros((100, 200, 3), np.uint8), mask).contacts
+
+
+def test_something_round_that_grazes_the_edges_is_not_cut_off():
+    y, x = np.mgrid[-1:1:100j, -1:1:100j]
+    circle = (x**2 + y**2 <= 1).astype(np.float32)
+    black = np.zeros((100, 100, 3), np.uint8)
+    assert not silhouette(black, circle).contacts
+    assert set(silhouette(black[:70], circle[:70]).contacts) == {"bottom"}
+    assert set(silhouette(black[:, 30:], circle[:, 30:]).contacts) == {"left"}
 
 
 def test_outline_without_a_mask():

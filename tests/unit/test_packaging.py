@@ -91,3 +91,19 @@ def test_the_node_pack_loads_without_its_host():
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert not [n for n in names if n.split(".")[0] in {"comfy", "comfy_api", "torch", "diffusers", "folder_paths"}]
+
+
+def test_what_the_registry_gets_starts_no_process_and_evaluates_no_text():
+    """The registry's scanner rejects a pack for either; what .comfyignore leaves out does not count."""
+    import ast
+
+    ignored = {line.strip().rstrip("/") for line in (ROOT / ".comfyignore").read_text(encoding="utf-8").splitlines()}
+    for file in [*ROOT.glob("*.py"), *(f for d in ("sow_core", "nodes") for f in (ROOT / d).rglob("*.py"))]:
+        if file.relative_to(ROOT).parts[0] in ignored:
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+            assert called not in {"eval", "exec"}, file
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {n.split(".")[0] for n in names} & {"subprocess", "multiprocessing", "pip"}, file

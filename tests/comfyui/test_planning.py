@@ -49,7 +49,14 @@ def planned(server: Server, node: str, **widgets: Any) -> Prompt:
     prompt = demo(*names)
     info = server.objects[node]["input"]["required"]
     defaults = {name: spec[1]["default"] for name, spec in info.items() if "default" in spec[1]}
-    inputs = {**defaults, "prompt": SCENE, "condition": ["4", 0], "mask": ["8", 0], "width": 128, "height": 128}
+    inputs = {
+        **defaults,
+        "prompt": SCENE,
+        "condition": ["4", 0],
+        "mask": ["8", 0],
+        "width": 128,
+        "height": 128,
+    }
     prompt["9"] = {"class_type": node, "inputs": {**inputs, **widgets}}
     prompt["2"]["inputs"]["text"] = ["9", 0]
     prompt["5"]["inputs"] |= {"plan": ["9", 1], "bboxes": ""}
@@ -66,7 +73,10 @@ def test_a_workflow_runs_without_a_key(logs: Path, tmp_path: Path) -> None:
         patch.setenv("GEMINI_API_KEY", "")
         with Server(PATH, PYTHON, ROOT, tmp_path, logs / "keyless.log") as server:
             session = Session(server)
-            for node, words in (("SOW_OfflinePlanner", "seen as face"), ("SOW_GeminiPlanner", "planned offline")):
+            for node, words in (
+                ("SOW_OfflinePlanner", "seen as face"),
+                ("SOW_GeminiPlanner", "planned offline"),
+            ):
                 run = session.run(planned(server, node))
                 assert run.of("execution_success"), run.events[-1]
                 assert session.picture(run)[0].size == (128, 128)
@@ -87,7 +97,9 @@ def test_gemini_is_asked_once(keyed: Server, session: Session, gemini: Loopback)
     later = session.run(planned(keyed, "SOW_GeminiPlanner", model="swapped-axes"))
     assert len(gemini.calls()) == before + 1, "and the plan cache after that"
     fresh = session.run(planned(keyed, "SOW_GeminiPlanner", model="swapped-axes", refresh=7))
-    assert len(gemini.calls()) == before + 2 and later.of("execution_success") and fresh.of("execution_success")
+    assert (
+        len(gemini.calls()) == before + 2 and later.of("execution_success") and fresh.of("execution_success")
+    )
 
 
 def test_cancel_while_it_waits(keyed: Server, session: Session, gemini: Loopback) -> None:
@@ -117,7 +129,9 @@ def test_the_key_is_nowhere(keyed: Server, session: Session) -> None:
     run = session.run(planned(keyed, "SOW_GeminiPlanner", model="swapped-axes", refresh=8))
     picture, data = session.picture(run)
     assert "sow" in json.dumps(picture.info).lower() and SECRET.encode() not in data
-    assert SECRET not in json.dumps(keyed.client.get("/history")) + json.dumps(keyed.client.get("/object_info"))
+    assert SECRET not in json.dumps(keyed.client.get("/history")) + json.dumps(
+        keyed.client.get("/object_info")
+    )
     assert SECRET not in keyed.log.read_text(errors="replace")
     files = [file for file in keyed.base.rglob("*") if file.is_file() and "custom_nodes" not in file.parts]
     assert any("__sow" in file.parts for file in files)

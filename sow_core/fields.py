@@ -35,7 +35,7 @@ def check_types(cls: type, values: dict[str, Any]) -> None:
 def _fits(kind: Any, value: Any) -> bool:
     if get_origin(kind) is tuple:
         return isinstance(value, (list, tuple)) and all(_fits(get_args(kind)[0], v) for v in value)
-    if get_origin(kind) is Literal:
+    if kind is str or get_origin(kind) is Literal:
         return isinstance(value, str)  # which one is checked by the class, with the list of them
     if kind is bool:
         return isinstance(value, bool)

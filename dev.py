@@ -29,8 +29,8 @@ REQUIREMENTS = {
     "test": [ROOT / "requirements.txt", ROOT / "requirements-test.txt"],
 }
 DEMO = [
-    "--condition", "examples/tom.png",
-    "--mask", "examples/tom_mask.png",
+    "--condition", "pictures/tom.png",
+    "--mask", "pictures/tom_mask.png",
     "--prompt", "a photo of a smiling man wearing a blue suit on a beach",
     "--box", "32,24,64,64",
     "--seed", "1",

@@ -10,7 +10,8 @@ from ..sow_core.condition import to_tensor
 from ..sow_core.errors import SowError
 from ..sow_core.pictures import load_mask, load_picture
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parent.parent / "pictures"
+"""Not `examples`: that is one of the names under which ComfyUI serves workflow templates, and it would hide ours."""
 MASK = "_mask"
 
 
@@ -45,7 +46,7 @@ class SOWLoadExample(io.ComfyNode):
     def execute(cls, example) -> io.NodeOutput:
         if example not in example_names():
             raise SowError(f"No example {example!r}: expected one of {', '.join(example_names()) or 'none'}; "
-                           "restore the pack's folder examples.")
+                           "restore the pack's folder pictures.")
         picture, _ = load_picture(EXAMPLES / f"{example}.png")
         mask = load_mask(EXAMPLES / f"{example}{MASK}.png")
         return io.NodeOutput(to_tensor(picture).movedim(0, -1)[None].contiguous(), to_tensor(mask)[None])

@@ -42,7 +42,7 @@ def main() -> int:
     box = Box(*(round(v * scale) for v in (BOX.x, BOX.y, BOX.width, BOX.height)))
     sheet = Image.new("RGB", ((SIDE + GAP) * len(CASES) - GAP, 2 * SIDE + GAP), "white")
     for column, (name, prompt) in enumerate(CASES):
-        folder = ROOT / "examples"
+        folder = ROOT / "pictures"
         condition = load_condition(folder / f"{name}.png", folder / f"{name}_mask.png", box)
         layout = make_layout([condition], side, side)
         backend.set_prompts({"positive": prompt, "negative": advice.get("negative", "")})

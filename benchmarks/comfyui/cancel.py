@@ -50,7 +50,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as base,
         Server(os.environ["COMFYUI_PATH"], python, ROOT, Path(base), Path(base) / "server.log") as server,
     ):
-        picture = server.client.upload_image(ROOT / "examples" / "tom.png")
+        picture = server.client.upload_image(ROOT / "pictures" / "tom.png")
         pairs = [once(server, picture, number) for number in range(ROUNDS)]
     latencies, calls = zip(*pairs, strict=True)
     from common import keep

@@ -15,7 +15,7 @@ from comfyui.host import SECRET, Prompt, Server, demo
 from comfyui.test_server import Session
 from unit.planning.loopback import Loopback
 
-EXAMPLES = ROOT / "examples"
+EXAMPLES = ROOT / "pictures"
 SCENE = "a photo of a smiling woman reading in a garden"
 
 

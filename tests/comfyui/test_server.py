@@ -15,7 +15,7 @@ from PIL import Image
 
 from sow_core.comfy_client import ServerRefused
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "pictures"
 NODES = (
     "SOW_Layout",
     "SOW_KSampler",

@@ -32,7 +32,7 @@ from sow_core.plan import (
     preset,
 )
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "pictures"
 FACES = ("tom", "rose")
 SEEDS = [1, 2]
 PROMPT = "a photo of a smiling person wearing a red t-shirt in snow"

@@ -124,6 +124,12 @@ def test_there_are_the_promised_ones():
     assert {p.stem for p in (FOLDER / "api").glob("*.json")} == {f"{name}_api" for name in NAMES}
 
 
+def test_the_host_serves_them_as_templates():
+    """The host serves the first of these folders at one address; a second one would hide the workflows."""
+    served = ("example_workflows", "example", "examples", "workflow", "workflows")
+    assert [name for name in served if (ROOT / name).exists()] == ["workflows"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_twin_is_what_the_browser_would_post(name):
     twin = {node: {key: entry[key] for key in ("class_type", "inputs")} for node, entry in api(name).items()}

@@ -1,4 +1,4 @@
-"""Cuts the example conditions out of held-out renders: `python -m tools.demo_model.examples --out examples`.
+"""Cuts the example conditions out of held-out renders: `python -m tools.demo_model.examples --out pictures`.
 
 For each seed: NAME.png, a square crop around the face, NAME_mask.png, 255 where the face is (to be kept), and
 NAME_source.png, the picture it came from.
@@ -58,7 +58,7 @@ def write(out: Path, size: int = 128) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.demo_model.examples", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("examples"))
+    parser.add_argument("--out", type=Path, default=Path("pictures"))
     parser.add_argument("--size", type=int, default=128)
     args = parser.parse_args(argv)
     write(args.out, args.size)

@@ -1,4 +1,4 @@
-"""Self-attention with and without modulation: time and peak memory of each way to compute it."""
+"""Self-attention with and without modulation: the time of each way to compute it."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -50,6 +51,7 @@ class NativeBackend:
             self._pictures.append((encoded.layout.canvas, encoded.canvas))
         self._hooks = AttentionHooks(options.setdefault("transformer_options", {}))
         self._crops: dict[tuple[str, tuple[int, ...]], list[dict[str, Any]]] = {}
+        self._last_sigma = math.inf
 
     def schedule(self, steps: int) -> Schedule:
         return schedule_of(self._model.model_sampling, steps)
@@ -84,6 +86,9 @@ class NativeBackend:
         control: AttentionControl | None = None,
     ) -> Tensor:
         sigma = schedule.sigma(level)
+        if sigma > self._last_sigma:
+            self._restart_hook_schedules()
+        self._last_sigma = sigma
         state = x / schedule.a[level]
         conds = [self._conds(row, state) for row in rows]
         with self._hooks.active(control, rows):
@@ -92,6 +97,22 @@ class NativeBackend:
             )
         # For eps and v prediction alike this is the eps whose clean latent, seen from `x`, the model returned.
         return (state - torch.stack(clean).float()) / sigma
+
+    def _restart_hook_schedules(self) -> None:
+        """Scheduled hooks (a LoRA by keyframes) start over: ComfyUI moves them towards less noise only, and
+        an inversion or a new cycle has just gone back up."""
+        groups = {id(h): h for conds in self._guider.conds.values() for c in conds if (h := c.get("hooks"))}
+        schedules = [hook.hook_keyframe for group in groups.values() for hook in group.hooks]
+        schedules = [schedule for schedule in schedules if not schedule.is_empty()]
+        if not schedules:
+            return
+        for schedule in schedules:
+            schedule.reset()
+            # The first keyframe need not be held for its guaranteed steps again: no step is skipped by that.
+            schedule._current_used_steps = schedule._current_keyframe.guarantee_steps
+        patcher = self._model.current_patcher
+        patcher.cached_hook_patches.clear()  # weights patched at the strength before
+        patcher.patch_hooks(None)
 
     def _conds(self, row: str, state: Tensor) -> list[dict[str, Any]]:
         """A row's prompts, made for this latent size."""

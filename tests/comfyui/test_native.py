@@ -92,6 +92,16 @@ def test_control_and_areas(case: dict[str, float]) -> None:
     )  # 5 of the canvas inversion, 4 of two cycles, 5 of the refine; none of the 7 on the crop
 
 
+def test_scheduled_hooks(case: dict[str, Any]) -> None:
+    times = [t for t, _ in case["calls"]]
+    assert len(times) == 21 and any(
+        b > a for a, b in zip(times, times[1:], strict=False)
+    )  # up and down again
+    for t, patched in case["calls"]:
+        assert patched == float(t > case["border"]), case
+    assert case["effect"] > 0.01 and case["left"] == 0.0
+
+
 def test_prompts_of_other_lengths(case: dict[str, float]) -> None:
     assert case["tokens"] == 154 and case["finite"] == 1 and case["masses"] == 4
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import comfy.controlnet
+import comfy.hooks
 import comfy.sd
 import torch
+
 from native_cases.common import (
     SHORT,
     both,
@@ -172,3 +174,42 @@ def one_call_per_step() -> dict[str, float]:
         handle.remove()
     plan = core["plan"].build_plan(core["plan"].preset("cow_official"), 1)
     return {"calls": len(shapes), "planned": plan.cost.calls, "largest": max(s[0] for s in shapes)}
+
+
+@case
+def scheduled_hooks() -> dict[str, Any]:
+    """A LoRA hook with keyframes has, at every call, the strength that its schedule gives to that noise level."""
+    b, told = both(), []
+    layer = b.diffusers.parts.unet.get_submodule("down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_v")
+    rows, columns = layer.weight.shape
+    name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_v"
+    generator = torch.Generator().manual_seed(5)
+    lora = {
+        f"{name}.lora_up.weight": torch.randn(rows, 4, generator=generator),
+        f"{name}.lora_down.weight": torch.randn(4, columns, generator=generator),
+        f"{name}.alpha": torch.tensor(4.0),
+    }
+    hooks = comfy.hooks.create_hook_lora(lora, 1.0, 1.0)
+    keyframes = comfy.hooks.HookKeyframeGroup()
+    keyframes.add(comfy.hooks.HookKeyframe(strength=1.0, start_percent=0.0))
+    keyframes.add(comfy.hooks.HookKeyframe(strength=0.0, start_percent=0.55))
+    hooks.set_keyframes_on_hooks(keyframes)
+    positive = comfy.hooks.set_hooks_for_conditioning(b.rows["positive"], hooks)
+    negative = comfy.hooks.set_hooks_for_conditioning(b.rows["negative"], hooks)
+    unet = b.model.model.diffusion_model
+    weight = unet.get_submodule("input_blocks.1.1.transformer_blocks.0.attn1.to_v")
+    plain_weight = weight.weight.detach().clone()
+
+    def listen(module: Any, args: Any) -> None:
+        told.append([float(args[1][0]), float((weight.weight - plain_weight).abs().max() > 1e-3)])
+
+    handle = unet.register_forward_pre_hook(listen)
+    try:
+        hooked, _ = b.native(SHORT, positive=positive, negative=negative)
+    finally:
+        handle.remove()
+    plain, _ = b.native(SHORT)
+    sampling = b.model.get_model_object("model_sampling")
+    border = float(sampling.timestep(torch.tensor([sampling.percent_to_sigma(0.55)]))[0])
+    return {"calls": told, "border": border, "effect": rms(hooked, plain),
+            "left": float((weight.weight - plain_weight).abs().max())}  # fmt: skip

@@ -16,8 +16,9 @@ FILE = Path(__file__).resolve().parents[3] / "docs" / "planner_errors.md"
 HEAD = """# What can go wrong with a planner, and what you see
 
 Made by `tests/unit/planning/error_table.py` from a scripted server and the real packages `google-genai`,
-`google-generativeai` and our own OpenAI-compatible client; a test checks that it is still true. The time limit of
-one request is 0.5 s here and 30 s in use. **requests** counts what was sent for one plan, repetitions included.
+`google-generativeai` and our own OpenAI-compatible client; a test checks that it is still true. The time limits
+are shorter than in use, where one request gets 30 s and a whole plan 60 s. **requests** counts what was sent for one
+plan, repetitions included.
 
 With `on_failure: offline` (the default) the message becomes a note of an offline plan:
 "planned offline because: ...". With `stop` the node or the command ends with it.

@@ -34,24 +34,28 @@ MODULES = {"google-genai": "google.genai", "google-generativeai": "google.genera
 GOOGLE = tuple(MODULES)
 
 
-@pytest.fixture(params=SERVICES)
-def service(request):
-    if request.param in MODULES:
-        pytest.importorskip(MODULES[request.param])
-    return request.param
+COMBINATIONS = [(s, c) for s in SERVICES for c in CASES if s in GOOGLE or c not in GEMINI_ONLY]
 
 
-@pytest.fixture
-def google(service):
-    if service not in GOOGLE:
-        pytest.skip("a Gemini package only")
+def needs(service: str) -> str:
+    if service in MODULES:
+        pytest.importorskip(MODULES[service])
     return service
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.fixture(params=SERVICES)
+def service(request):
+    return needs(request.param)
+
+
+@pytest.fixture(params=GOOGLE)
+def google(request):
+    return needs(request.param)
+
+
+@pytest.mark.parametrize("service, case", COMBINATIONS, ids="-".join)
 def test_every_answer_becomes_a_plan_or_one_clear_error(service, case, server, tmp_path, caplog, capfd):
-    if service not in GOOGLE and case in GEMINI_ONLY:
-        pytest.skip("no counterpart")
+    needs(service)
     caplog.set_level(logging.DEBUG)
     started = time.monotonic()
     outcome = run_case(service, case, server, tmp_path)

@@ -53,7 +53,7 @@ def google(request):
     return needs(request.param)
 
 
-@pytest.mark.parametrize("service, case", COMBINATIONS, ids="-".join)
+@pytest.mark.parametrize("service, case", COMBINATIONS, ids=["-".join(c) for c in COMBINATIONS])
 def test_every_answer_becomes_a_plan_or_one_clear_error(service, case, server, tmp_path, caplog, capfd):
     needs(service)
     caplog.set_level(logging.DEBUG)

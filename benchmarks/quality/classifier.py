@@ -22,7 +22,7 @@ STYLES = ("photo", "pencil", "watercolor", "pixel")
 class TextClassifier:
     """Place and style of pictures by the model's own noise prediction."""
 
-    def __init__(self, backend: DiffusersBackend, draws: int = 2) -> None:
+    def __init__(self, backend: DiffusersBackend, draws: int = 1) -> None:
         self.backend = backend
         self.draws = draws
         self.schedule = backend.schedule(10)

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quick", action="store_true", help=f"{QUICK_CASES} cases per setting, to see that everything runs")
     add("--no-text", action="store_true", help="skip the diffusion classifier (half of the time)")
     add("--report-only", action="store_true", help="make the report of what is there; sample nothing")
+    add("--publish", metavar="NAME", help="keep the run in benchmarks/quality/results and write docs/results.md anew")
     add("--device", default="cpu", help="default: cpu")
     add("--out", default="out/bench/quality", metavar="FOLDER", help="pictures, records, report (default: %(default)s)")
 
@@ -35,7 +36,12 @@ def run(args: argparse.Namespace) -> int:
 
     session = Session(Options.check(args))
     session.sample_and_measure()
-    for path in session.report():
+    paths = session.report()
+    if args.publish:
+        from .publish import publish
+
+        paths += publish(args.publish, session.options.out)
+    for path in paths:
         print(path)
     for line in session.skipped:
         print(f"skipped: {line}", file=sys.stderr)

@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from sow_core import __version__
-from sow_core.condition import make_layout
+from sow_core.condition import make_layout, to_tensor
 from sow_core.files import atomic_write
+from sow_core.pictures import load_picture
 from sow_core.settings import png_bytes
 
 from . import metrics, sheets, tables
 from .cases import SIZE, Case
+from .judging import Panel, kid
 from .summary import add_balance, aggregate
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ def summarise(session: Session) -> dict[str, Any]:
     table = aggregate(session.rows)
     references = {s: _references(session, cases) for s, cases in session.all_cases.items()}
     if session.panel is not None:
+        _add_kid(session, session.panel, table)
         add_balance(table, {s: session.panel.strangers(cases) for s, cases in session.all_cases.items()})
     return {
         "version": __version__,
@@ -57,6 +62,20 @@ def summarise(session: Session) -> dict[str, Any]:
         "methods": {m.name: {"group": m.group, "about": m.about, "compare": m.compare} for m in o.methods},
         "table": table,
     }
+
+
+def _add_kid(session: Session, panel: Panel, table: dict[str, Any]) -> None:
+    """The distance of each method's pictures from true renders of the same texts, where there are any."""
+    for setting, cases in session.all_cases.items():
+        truths = [c.truth for c in cases if c.truth is not None]
+        if len(truths) < 2 or setting not in table:
+            continue
+        real = panel.features(torch.stack(truths))
+        for method in session.options.methods:
+            paths = [session.pictures.path(method, c) for c in cases if session.pictures.have(method, c)]
+            if len(paths) >= 2:
+                made = torch.stack([to_tensor(load_picture(p)[0]) for p in paths])
+                table[setting][method.name]["kid"] = {"mean": kid(panel.features(made), real), "n": len(paths)}
 
 
 def _references(session: Session, cases: list[Case]) -> dict[str, float]:

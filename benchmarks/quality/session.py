@@ -76,7 +76,12 @@ class Session:
 
     def _panel(self) -> Panel | None:
         try:
-            return Panel.load(self.options.judges)
+            panel = Panel.load(self.options.judges)
+            if panel.failure is None:
+                self.skipped.append("failure rate: train its net with python -m benchmarks.quality.failure")
+            if self.options.source == "samples":
+                self.skipped.append("KID: sampled faces have no true picture of their text")
+            return panel
         except FileNotFoundError:
             where = f"there are no judges in {self.options.judges}"
             self.skipped.append(f"identity, face detection, attributes, failure rate, KID: {where}")

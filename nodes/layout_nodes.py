@@ -30,6 +30,7 @@ class SOWLayout(io.ComfyNode):
             search_aliases=["selective one-way diffusion", "place image", "keep identity", "condition layout",
                             "regional", "outpaint", "bounding box"],
             has_intermediate_output=True,
+            essentials_category="Image Generation",
             inputs=[
                 io.Image.Input("condition", tooltip="The picture to keep: a face, part of an animal, the front of a "
                                                     "car. One picture; chain another SOW Layout for a second one."),

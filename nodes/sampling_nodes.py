@@ -21,6 +21,7 @@ class SOWKSampler(io.ComfyNode):
                         "the model as it was.",
             search_aliases=["selective one-way diffusion", "cyclic one-way diffusion", "cow", "keep face",
                             "identity", "inpaint scene", "ksampler"],
+            essentials_category="Image Generation",
             inputs=[
                 io.Model.Input("model", tooltip="An SD 1.x, SD 2.x or SDXL checkpoint, with or without LoRA. It is "
                                                 "not changed."),

@@ -9,11 +9,12 @@ Gemini planner plans offline where there is no key.
 from __future__ import annotations
 
 import io
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sow_core.comfy_client import ComfyClient
 from sow_core.submit import describe_failure, execute, load_workflow
@@ -21,7 +22,7 @@ from sow_core.submit import describe_failure, execute, load_workflow
 from .catalog import WORKFLOWS
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
-HEIGHT = 384
+SIDE = 512
 WITH_PREVIEWS = {"sow_8_diagnostics"}
 """Workflows whose previews are the point."""
 
@@ -53,14 +54,15 @@ def prepare(workflow: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def strip(found: list[Image.Image]) -> Image.Image:
-    """The pictures side by side at one height."""
-    sized = [p.resize((round(p.width * HEIGHT / p.height), HEIGHT), Image.Resampling.LANCZOS) for p in found]
-    page = Image.new("RGB", (sum(p.width for p in sized) + 8 * (len(sized) - 1), HEIGHT), "white")
-    x = 0
-    for picture in sized:
-        page.paste(picture, (x, 0))
-        x += picture.width + 8
+def page_of(found: list[Image.Image]) -> Image.Image:
+    """The pictures in a square grid, which is the shape that the host's template browser shows."""
+    columns = math.ceil(math.sqrt(len(found)))
+    cell = SIDE if len(found) == 1 else SIDE // 2
+    page = Image.new("RGB", (cell * columns, cell * math.ceil(len(found) / columns)), "white")
+    for index, picture in enumerate(found):
+        fitted = ImageOps.contain(picture, (cell - 4, cell - 4) if len(found) > 1 else (cell, cell))
+        x = index % columns * cell + (cell - fitted.width) // 2
+        page.paste(fitted, (x, index // columns * cell + (cell - fitted.height) // 2))
     return page
 
 
@@ -76,7 +78,7 @@ def main(server: str, names: list[str]) -> int:
         found = pictures(client, entry, {"output"})
         if name in WITH_PREVIEWS:
             found += [p for p in pictures(client, entry, {"temp"}) if p.width > p.height]
-        strip(found).save(FOLDER / f"{name}.jpg", quality=88)
+        page_of(found).save(FOLDER / f"{name}.jpg", quality=88)
         print(f"{name}: {len(found)} picture(s)")
     return 0
 

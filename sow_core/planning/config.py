@@ -58,6 +58,12 @@ class Config:
         return self.folder / FILE
 
     @property
+    def shown(self) -> str:
+        """The file for messages. They travel in plans and pictures: the user's home is "~"."""
+        path, home = str(self.file), str(Path.home())
+        return "~" + path[len(home) :] if path.startswith(home + os.sep) else path
+
+    @property
     def plans(self) -> Path:
         """Where plans are cached."""
         return self.folder / "plans"
@@ -65,24 +71,23 @@ class Config:
     @classmethod
     def load(cls, folder: str | os.PathLike[str] | None = None) -> Config:
         """From `folder`, by default the user's own. No file is fine; a broken one raises SowError."""
-        home = Path(folder) if folder is not None else default_folder()
-        file = home / FILE
+        config = cls(Path(folder) if folder is not None else default_folder())
         try:
-            text = file.read_text(encoding="utf-8-sig")
+            text = config.file.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
-            return cls(home)
+            return config
         except (OSError, ValueError) as error:
-            raise SowError(f"Cannot read the config file {file}: {type(error).__name__}.") from None
+            raise SowError(f"Cannot read the config file {config.shown}: {type(error).__name__}.") from None
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
             place = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "too deeply nested"
             raise SowError(
-                f"The config file {file} is not valid JSON ({place}): mend or delete it."
+                f"The config file {config.shown} is not valid JSON ({place}): mend or delete it."
             ) from None
         if not isinstance(data, dict):
-            raise SowError(f"The config file {file} should hold a JSON object: mend or delete it.")
-        return cls(home, data)
+            raise SowError(f"The config file {config.shown} should hold a JSON object: mend or delete it.")
+        return cls(config.folder, data)
 
     def gemini(self) -> Access:
         """Access to Gemini. Without a key its `key` is empty."""
@@ -102,11 +107,11 @@ class Config:
         if name not in profiles:
             known = ", ".join(sorted(map(str, profiles))) or "none yet"
             raise SowError(
-                f"No planner profile {name[:40]!r}: add it under `profiles` in {self.file} (there: {known})."
+                f"No planner profile {name[:40]!r}: add it under `profiles` in {self.shown} (there: {known})."
             )
         section = self._section(profiles[name], f"profiles.{name}")
         if not section["base_url"]:
-            raise SowError(f"The planner profile {name!r} in {self.file} needs a base_url.")
+            raise SowError(f"The planner profile {name!r} in {self.shown} needs a base_url.")
         access = Access(name, section["api_key"], section["base_url"].rstrip("/"), section["model"], name)
         return self._checked(access, section)
 
@@ -114,7 +119,7 @@ class Config:
         section = {} if value is None else value
         texts = {"api_key": "", "base_url": "", "model": ""}
         if not isinstance(section, Mapping) or any(not isinstance(section.get(k, ""), str) for k in texts):
-            raise SowError(f"Bad section {name} in {self.file}: expected texts api_key, base_url, model.")
+            raise SowError(f"Bad section {name} in {self.shown}: expected texts api_key, base_url, model.")
         return {k: section.get(k, "").strip() for k in texts} | (
             {"allow_http": "yes"} if section.get("allow_http") is True else {}
         )
@@ -132,7 +137,7 @@ class Config:
             if open_line and access.key and "allow_http" not in section:
                 raise SowError(
                     f"The base_url of {access.service} would send the key unencrypted: use https, or set "
-                    f'"allow_http": true in {self.file}.'
+                    f'"allow_http": true in {self.shown}.'
                 )
         return access
 

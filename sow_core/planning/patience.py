@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from ..errors import SowError
 from .errors import PlannerError
 
 T = TypeVar("T")
@@ -25,6 +26,10 @@ class Limits:
     attempts: int = 3
     longest_wait: float = 20.0
     waits: tuple[float, ...] = (1.0, 2.0, 4.0)
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.timeout <= 600:
+            raise SowError(f"Bad time limit {self.timeout:g}: expected 0.1 to 600 seconds.")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -103,12 +104,16 @@ def connect(options: PlannerOptions, config: Config, access: Access | None = Non
     name = options.planner
     if name in ("auto", "gemini"):
         name = best_google() or GOOGLE_GENAI
-    return open_service(name, access, model_of(options, access), options.seed, str(config.file))
+    return open_service(name, access, model_of(options, access), options.seed, config.shown)
 
 
 def model_of(options: PlannerOptions, access: Access) -> str:
+    """The model's name. It becomes part of an address, and a workflow can set it: raises SowError for no name."""
     default = "" if options.planner == OPENAI_COMPATIBLE else DEFAULT_MODEL
-    return options.model.strip().removeprefix("models/") or access.model or default
+    name = options.model.strip().removeprefix("models/") or access.model or default
+    if name and (not re.fullmatch(r"[A-Za-z0-9][\w.:/@+-]{0,119}", name) or ".." in name):
+        raise SowError(f"Bad model {name[:60]!r}: expected a name such as {DEFAULT_MODEL}.")
+    return name
 
 
 def has_gemini(config: Config) -> bool:

@@ -40,6 +40,8 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     drop: bool = False
+    drip: float = 0.0
+    """Seconds between the bytes of the body: each arrives in time, the whole never does."""
 
 
 def _error(code: int, status: str, message: str, *details: dict[str, Any]) -> Reply:
@@ -113,6 +115,7 @@ SCRIPTS: dict[str, tuple[Reply, ...]] = {
     "slow": (Reply(GOOD, delay=1.2),),
     "very-slow": (Reply(GOOD, delay=8.0),),
     "dropped": (Reply(drop=True),),
+    "drips": (Reply(GOOD, drip=0.2),),
 }
 
 
@@ -183,10 +186,15 @@ class Loopback:
         headers = {
             name: value.replace("{elsewhere}", self._elsewhere) for name, value in reply.headers.items()
         }
-        return self._send(handler, reply.status, content, headers)
+        return self._send(handler, reply.status, content, headers, reply.drip)
 
     def _send(
-        self, handler: BaseHTTPRequestHandler, status: int, content: Any, headers: dict[str, str]
+        self,
+        handler: BaseHTTPRequestHandler,
+        status: int,
+        content: Any,
+        headers: dict[str, str],
+        drip: float = 0.0,
     ) -> None:
         html = isinstance(content, str)
         data = content.encode() if html else json.dumps(content).encode()
@@ -197,7 +205,11 @@ class Loopback:
             for name, value in headers.items():
                 handler.send_header(name, value)
             handler.end_headers()
-            handler.wfile.write(data)
+            for i in range(len(data) if drip else 0):
+                handler.wfile.write(data[i : i + 1])
+                if self._closing.wait(drip):
+                    return
+            handler.wfile.write(b"" if drip else data)
         except OSError:
             pass  # the client has given up
 

@@ -106,6 +106,11 @@ def test_stop_and_fall_back(face, capsys):
         (["--from", "missing.json"], "missing.json"),
         (["--condition", "FACE", "--prompt", "x", "--out", "no/such/plan.json"], "no/such"),
         (["--list-models"], "no models"),
+        (["--condition", "FACE", "--prompt", "x", "--timeout", "0"], "time limit 0"),
+        (
+            ["--condition", "FACE", "--prompt", "x", "--planner", "gemini", "--model", "../x?key=1"],
+            "Bad model",
+        ),
         (["--condition", "FACE", "--prompt", "x", "--planner", "openai-compatible"], "No planner profile"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,15 @@ def test_scrubbing():
     access = Access("Gemini", KEY)
     assert access.scrub(f"bad key {KEY}!") == "bad key [key]!"
     assert Access("x", "short").scrub("a short text") == "a short text"
+
+
+def test_messages_do_not_name_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    with pytest.raises(SowError) as caught:
+        Config.load(tmp_path / ".config" / "sow").profile("x")
+    assert str(tmp_path) not in str(caught.value)
+    assert str(Path("~") / ".config" / "sow" / "config.json") in str(caught.value)
 
 
 def test_the_template_is_its_owners_alone_and_never_overwrites(tmp_path):

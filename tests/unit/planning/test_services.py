@@ -280,6 +280,20 @@ def test_budget_ends_the_wait(google, server, tmp_path):
     assert caught.value.kind == "timeout" and len(server.calls()) <= 2
 
 
+def test_a_server_that_drips_cannot_hold_us(service, server, tmp_path):
+    """Every byte comes within the time limit of one read, so only the budget of the whole plan ends it."""
+    config = configure(tmp_path, server.base)
+    limits = Limits(timeout=0.5, budget=0.5)
+    started = time.monotonic()
+    with pytest.raises(PlannerError) as caught:
+        plan_layout(
+            PlanRequest(SCENE, (FACE,)),
+            PlannerOptions(service, "drips", on_failure="stop", limits=limits),
+            config,
+        )
+    assert caught.value.kind == "timeout" and time.monotonic() - started < 6
+
+
 def test_models_are_listed(service, server, tmp_path):
     config = configure(tmp_path, server.base)
     names = connect(PlannerOptions(service), config).models(5.0)

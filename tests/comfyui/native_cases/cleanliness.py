@@ -7,6 +7,7 @@ from typing import Any
 
 import comfy.model_management
 import torch
+
 from native_cases.common import (
     NORMAL,
     SHORT,

@@ -10,6 +10,7 @@ import comfy.model_patcher
 import comfy.samplers
 import comfy.supported_models_base
 import torch
+
 from native_cases.cleanliness import BrokenVae
 from native_cases.common import (
     SHORT,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import comfy.model_management
 import torch
+
 from native_cases.common import (
     IMPORTED_DIFFUSERS,
     PROMPTS,

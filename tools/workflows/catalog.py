@@ -182,11 +182,15 @@ def two_conditions(graph: Graph) -> None:
     second = face_layout(graph, "rose", 1440, boxes=[drawn(68, 32, 52, 52, "place of the second face", RED),
                                                     drawn(64, 80, 64, 48, "related: body", BLUE)],
                          layout=first.out("layout"))
-    sampler = keep(graph, model, positive, negative, second, (840, 0), seed=3)
-    graph.add("SaveImage", (1220, 0), (360, 400), images=sampler.out("image"), filename_prefix="sow_two")
+    options = graph.add("SOW_CycleOptions", (0, 420), (300, 660), preserve="4,3,2,1")
+    sampler = keep(graph, model, positive, negative, second, (840, 0), seed=2, cycle_options=options.out())
+    composite = graph.add("SOW_Composite", (840, 640), (320, 180), image=sampler.out("image"),
+                          layout=second.out("layout"), feather=4)
+    graph.add("SaveImage", (1220, 0), (360, 400), images=composite.out("image"), filename_prefix="sow_two")
     graph.add("PreviewImage", (1220, 460), (360, 400), "Both on one canvas", images=second.out("preview"))
     graph.note("## Two pictures in one scene\nOne **SOW Layout** per picture, chained through *layout*. Both need the "
-               "same width and height; the later one lies on top.\n\nThe demo model has seen single portraits only; a "
+               "same width and height; the later one lies on top. *preserve* holds both to the end, **SOW Composite** "
+               "brings their own pixels back.\n\nThe demo model has seen single portraits only and grows one body; a "
                "real checkpoint makes more of two.", (-480, 0))
 
 

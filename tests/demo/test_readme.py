@@ -28,11 +28,10 @@ def test_commands_parse(command):
 
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     code = re.search(r"```python\n(.+?)```", TEXT, re.S).group(1)
-    (tmp_path / "out").mkdir()
     (tmp_path / "pictures").symlink_to(ROOT / "pictures")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"rose_0.png", "rose_1.png"}
+    assert {p.name for p in tmp_path.glob("*.png")} == {"rose_0.png", "rose_1.png"}
     assert capsys.readouterr().out == "32 model calls\n"
 
 

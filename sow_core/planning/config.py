@@ -112,7 +112,7 @@ class Config:
         section = self._section(profiles[name], f"profiles.{name}")
         if not section["base_url"]:
             raise SowError(f"The planner profile {name!r} in {self.shown} needs a base_url.")
-        access = Access(name, section["api_key"], section["base_url"].rstrip("/"), section["model"], name)
+        access = Access(f"Profile {name}", section["api_key"], section["base_url"].rstrip("/"), section["model"], name)
         return self._checked(access, section)
 
     def _section(self, value: Any, name: str) -> dict[str, str]:

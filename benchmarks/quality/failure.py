@@ -1,8 +1,9 @@
 """Is the outline broken? A small net that looks at the kept face's surroundings and at its mask.
 
 A picture has failed if no body is joined below the kept face ("no_body": the paper's truncated outline) or if the
-face's border shows ("seam_visible"). The net is trained on pictures broken on purpose (`broken`, validation seeds),
-as drawn, softened, and through an autoencoder; `validate` says how often it errs on held-out seeds, by kind.
+face's border shows ("seam_visible"); where there are judges, also if there is a second face beside the kept one. The
+net is trained on pictures broken on purpose (`broken`, validation seeds), as drawn, softened, and through an
+autoencoder; `validate` says how often it errs on held-out seeds, by kind.
 
     python -m benchmarks.quality.failure        trains it again (two minutes) and prints the validation
 """

@@ -12,12 +12,15 @@ from torch import Tensor
 
 from sow_core.condition import Layout
 from sow_core.fidelity import kept_mask
-from tools.demo_model.judge_nets import pool
-from tools.demo_model.judges import FILE, Judges
+from tools.demo_model.judge_nets import decode_boxes, peaks, pool
+from tools.demo_model.judges import FACE_THRESHOLD, FILE, Judges
 
 from .cases import Case
 from .failure import FailureJudge
 from .methods import Method
+
+FACES_APART = 10.0
+"""px of a 128-px picture between the centres of two faces; nearer ones are one face seen twice."""
 
 
 class Panel:
@@ -41,7 +44,8 @@ class Panel:
 
     def judge(self, image: Tensor, layout: Layout, case: Case, method: Method) -> dict[str, Any]:
         """identity_distance: 1 - cosine of the kept face's place to the given face, 0..2; face_found; text_right,
-        edit_right: shares of what was asked outside and inside that the judges see, 0..1; failed and why."""
+        edit_right: shares of what was asked outside and inside that the judges see, 0..1; failed and why (a second
+        face beside the kept one is a failure too)."""
         _, face = case.place(method.position)
         boxes = torch.tensor([face])
         given = self.judges.identity(case.source[None], torch.tensor([case.source_face]))
@@ -52,6 +56,7 @@ class Panel:
         values: dict[str, Any] = {
             "identity_distance": round(1.0 - float((given * kept).sum()), 5),
             "face_found": bool(self.judges.faces(image[None]).found[0]),
+            "second_face": self.count_faces(image) > 1,
             "text": text,
             "text_right": sum(text.values()) / len(text),
         }
@@ -59,7 +64,22 @@ class Panel:
             values |= {"edit": edit, "edit_right": sum(edit.values()) / len(edit)}
         if self.failure is not None:
             values |= self.failure.judge(image[None], kept_mask(layout)[None], [face])[0]
+            values["failed"] = values["failed"] or values["second_face"]
         return values
+
+    @torch.no_grad()
+    def count_faces(self, image: Tensor) -> int:
+        """Faces in a picture [3,128,128], at least FACES_APART from each other."""
+        out = self.judges.scene(image[None] * 2 - 1)[1][0]
+        heat = out[0].sigmoid()
+        rows, cols = peaks(heat[None], FACE_THRESHOLD)[0].nonzero(as_tuple=True)
+        boxes = decode_boxes(out[1:5, rows, cols].T, rows, cols)
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        seen: list[Tensor] = []
+        for n in heat[rows, cols].argsort(descending=True).tolist():
+            if all(float((centres[n] - other).norm()) > FACES_APART for other in seen):
+                seen.append(centres[n])
+        return len(seen)
 
     def strangers(self, cases: Sequence[Case]) -> float:
         """Mean identity distance between the given faces of different cases: what a stranger's face has."""

@@ -33,15 +33,15 @@ def masses(method: Method, case: Case, backend: DiffusersBackend, recommended: R
 
 
 def mass_sheet(runs: list[tuple[Case, dict[str, Any]]], method: Method, recommended: Recommended) -> Image.Image:
-    """A row per case: the pasted canvas, the maps of some cycles (white: all attention on the condition), the
-    result."""
+    """A row per case: the pasted canvas, the maps of some cycles (white: the row's highest value), the result."""
     tiles: list[tuple[str, Image.Image]] = []
     columns = 0
     for case, run in runs:
         row = [(case.id, to_picture(layout_of(method, case, recommended).canvas))]
         cycles = [c for c in SHOWN if c < len(run["maps"])]
+        brightest = float(torch.tensor(run["maps"]).max())
         for cycle in cycles:
-            picture = to_picture(torch.tensor(run["maps"][cycle]))
+            picture = to_picture((torch.tensor(run["maps"][cycle]) / brightest).sqrt())
             row.append((f"cycle {cycle + 1}", picture.resize((128, 128), Image.Resampling.NEAREST)))
         row.append(("result", to_picture(run["image"])))
         columns = len(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-COLORS = {"peer": "#7a8794", "preset": "#c0392b", "ablation": "#2e86c1"}
+COLORS = {"peer": "#7a8794", "preset": "#c0392b"}
 LABELS = {
     "balance": "balance of identity and text (higher is better)",
     "usable": "balance x share of sound pictures",
@@ -28,7 +28,7 @@ def cost_quality(summary: dict[str, Any], measure: str) -> str | None:
     for axis, setting in zip(axes[0], settings, strict=True):
         for name, values in summary["table"][setting].items():
             group = summary["methods"].get(name, {}).get("group", "ablation")
-            if measure not in values or group == "ablation":
+            if measure not in values or group not in COLORS:
                 continue
             x, y = values["rows"]["mean"], values[measure]["mean"]
             axis.errorbar(x, y, yerr=_error(values[measure]), fmt="o", color=COLORS[group], markersize=5, linewidth=1)

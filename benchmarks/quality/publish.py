@@ -154,8 +154,9 @@ def _toy(toy: dict[str, Any]) -> str:
 def _masses(pictures: Path) -> str:
     return (
         "## Attention on the condition, cycle by cycle\n\n"
-        "Share of each place's self-attention that goes to the kept face (white: all of it), mean over heads, layers "
-        "and the calls of a cycle.\n\n![attention masses](results/masses.png)\n"
+        "Share of each place's self-attention that goes to the kept face, on the finest layer that is watched, mean "
+        "over heads and the calls of a cycle; square root, white is the highest value of a row."
+        "\n\n![attention masses](results/masses.png)\n"
     )
 
 

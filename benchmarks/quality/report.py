@@ -17,12 +17,15 @@ from sow_core.settings import png_bytes
 from . import metrics, sheets, tables
 from .cases import SIZE, Case
 from .judging import Panel, kid
+from .methods import METHODS
+from .running import layout_of
 from .summary import add_balance, aggregate
 
 if TYPE_CHECKING:
     from .session import Session
 
 SHEET_ROWS = 8
+TRUTH = "truth"
 
 
 def write(session: Session) -> list[Path]:
@@ -43,7 +46,7 @@ def write(session: Session) -> list[Path]:
 def summarise(session: Session) -> dict[str, Any]:
     """Everything that the tables and plots are made of; JSON values."""
     o = session.options
-    table = aggregate(session.rows)
+    table = aggregate([*_truths(session), *session.rows])
     references = {s: _references(session, cases) for s, cases in session.all_cases.items()}
     if session.panel is not None:
         _add_kid(session, session.panel, table)
@@ -59,9 +62,25 @@ def summarise(session: Session) -> dict[str, Any]:
         "negative": session.recommended.negative,
         "skipped": session.skipped,
         "references": references,
-        "methods": {m.name: {"group": m.group, "about": m.about, "compare": m.compare} for m in o.methods},
+        "methods": {TRUTH: {"group": "reference", "about": "the render that the text describes: what the judges say "
+                            "of a right answer", "compare": ""}}
+        | {m.name: {"group": m.group, "about": m.about, "compare": m.compare} for m in o.methods},
         "table": table,
     }
+
+
+def _truths(session: Session) -> list[dict[str, Any]]:
+    """The judges' records of the true pictures of the cases, where there are both."""
+    if session.panel is None:
+        return []
+    method = METHODS["sow"]
+    return [
+        {"setting": setting, "method": TRUTH, "rows": 0}
+        | session.panel.judge(case.truth, layout_of(method, case, session.recommended), case, method)
+        for setting, cases in session.all_cases.items()
+        for case in cases
+        if case.truth is not None
+    ]
 
 
 def _add_kid(session: Session, panel: Panel, table: dict[str, Any]) -> None:

@@ -21,7 +21,8 @@ from .metrics import spread
 
 NUMBERS = ("region_rms", "region_psnr", "seam_contrast", "gray_halo", "identity_distance", "text_right", "edit_right",
            "calls", "rows", "cycles", "cpu_seconds", "indicator_first", "indicator_last")  # fmt: skip
-SHARES = ("model_place_right", "model_style_right", "face_found", "failed", "no_body", "seam_visible")
+SHARES = ("model_place_right", "model_style_right", "face_found", "failed", "no_body", "seam_visible",
+          "second_face")  # fmt: skip
 
 
 def aggregate(records: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:

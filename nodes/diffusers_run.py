@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -161,8 +162,6 @@ def _to_cpu(parts: Any) -> None:
 
 def off_device(result: Result) -> None:
     """Move what the trace keeps to the CPU: it outlives the run in the host's cache."""
-    from dataclasses import replace
-
     trace = result.trace
     trace.previews = [x.cpu() for x in trace.previews]
     trace.masses = [(cycle, mass.cpu()) for cycle, mass in trace.masses]
@@ -188,7 +187,7 @@ def _progress(backend: Any, total: int) -> Callable[[Event], None]:
         preview = None
         if shown:
             if not factors:
-                factors.append(preview_factors(backend.decode, event.x0.shape[1]))
+                factors.append(preview_factors(lambda z: backend.decode(z.to(backend.device)), event.x0.shape[1]))
             preview = ("JPEG", linear_preview(event.x0[0], factors[0]), args.preview_size)
         bar.update_absolute(event.call, total, preview)
 

@@ -47,9 +47,10 @@ def cycle_sheet(run: RunTrace, image: int, columns: int) -> Image.Image:
     """The canvas, the clean prediction at the end of every cycle, and the finished picture."""
     index = chosen(run, image)
     pictures = [("canvas", to_picture(run.layout.canvas))]
-    for cycle in range(run.trace.cycles[index] if run.trace.cycles else 0):
-        decoded = run.decode(run.trace.previews[cycle][index : index + 1])[0]
-        pictures.append((f"cycle {cycle + 1}", to_picture(decoded[..., :3].movedim(-1, 0))))
+    ended = run.trace.previews[: run.trace.cycles[index] if run.trace.cycles else 0]
+    if ended:  # in one call: the VAE may have to be brought to the GPU for it
+        decoded = run.decode(torch.stack([latents[index] for latents in ended]))
+        pictures += [(f"cycle {n}", to_picture(p[..., :3].movedim(-1, 0))) for n, p in enumerate(decoded, start=1)]
     pictures.append(("result", to_picture(run.images[index].movedim(-1, 0))))
     return _sheet(pictures, columns)
 

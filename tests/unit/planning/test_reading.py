@@ -13,7 +13,15 @@ from unit.planning.loopback import GOOD, PLAN
 from sow_core.box import Box
 from sow_core.errors import SowError
 from sow_core.planning.errors import UnusableAnswer
-from sow_core.planning.geometry import RawBox, follow, read_box, separate, settle, settle_regions
+from sow_core.planning.geometry import (
+    RawBox,
+    follow,
+    read_box,
+    separate,
+    settle,
+    settle_fixed,
+    settle_regions,
+)
 from sow_core.planning.reading import KNOWN, Target, read_plan
 from sow_core.planning.salvage import find_object
 from sow_core.planning.schema import Frame, LayoutPlan, SizeRule
@@ -334,6 +342,12 @@ def test_faults_of_a_plan_are_one_clear_line():
         assert "\n" not in str(caught.value)
     with pytest.raises(SowError, match="1 of 2 conditions"):
         read_plan(GOOD, targets=[Target(), Target()])
+
+
+def test_a_fixed_box_is_only_brought_onto_the_canvas():
+    assert settle_fixed(RawBox(-50, -50, 900, 700), FRAME) == Box(0, 0, 512, 512)
+    assert settle_fixed(RawBox(300, 3, 301, 12), FRAME) == Box(208, 0, 304, 16)
+    assert settle_fixed(RawBox(16, 200, 304, 304), FRAME) == Box(16, 200, 304, 304)
 
 
 def test_only_a_saved_plan_keeps_weights_and_fixed_boxes():

@@ -17,7 +17,7 @@ from comfyui.host import Server
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 DEMO = Path(__file__).resolve().parents[2] / "workflows" / "sow_1_demo.json"
-LIMIT = 120_000
+LIMIT = 300_000
 """Milliseconds after which a step counts as hung."""
 DROP = """text => {
     const data = new DataTransfer();

@@ -7,33 +7,20 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..sow_core.box import Box
+from ..sow_core.boxdraw import colour, dashed, font, label_all
 from ..sow_core.condition import Layout, to_picture
 
-PALETTE = ((255, 92, 92), (82, 156, 255), (255, 196, 61), (92, 214, 122), (206, 120, 255), (64, 214, 214))
-"""One colour per condition, told apart on gray and on photographs."""
 PREVIEW_SIDE = 512
 """Pictures with text are enlarged to at least this shorter side, or their labels could not be read."""
-MARGIN = 4
 
 
 def from_picture(picture: Image.Image) -> Tensor:
     """PIL -> the host's IMAGE [1, H, W, 3]."""
     return torch.from_numpy(np.asarray(picture.convert("RGB"), dtype=np.float32) / 255.0)[None]
-
-
-def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    try:
-        return ImageFont.load_default(size)
-    except TypeError:  # Pillow < 10.1 has one size
-        return ImageFont.load_default()
-
-
-def colour(index: int) -> tuple[int, int, int]:
-    return PALETTE[index % len(PALETTE)]
 
 
 def draw_layout(layout: Layout, related: Sequence[Sequence[Box]]) -> Image.Image:
@@ -47,35 +34,22 @@ def draw_layout(layout: Layout, related: Sequence[Sequence[Box]]) -> Image.Image
     several = len(layout.conditions) > 1
     for index, (item, areas) in enumerate(zip(layout.conditions, related, strict=True)):
         for area in areas:
-            _dashed(draw, area.clip(layout.width, layout.height), scale, colour(index))
+            dashed(draw, _corners(area.clip(layout.width, layout.height), scale), colour(index))
         _outline(picture, item.mask, item.box, scale, colour(index))
         x, y, right, bottom = _corners(item.box, scale)
         draw.rectangle((x, y, right, bottom), outline=colour(index), width=2)
-    # Labels last, so that no line runs through them; each in the first corner of its box that is still free.
-    taken: list[tuple[int, int, int, int]] = []
+    labels = []
     for index, (item, areas) in enumerate(zip(layout.conditions, related, strict=True)):
         number = f"{index + 1} " if several else ""
-        labels = [(item.box, f"{number}condition {item.box}")]
-        labels += [(area.clip(layout.width, layout.height), f"{number}related {area}") for area in areas]
-        for box, text in labels:
-            taken.append(_label(draw, picture.size, _corners(box, scale), text, colour(index), taken))
+        boxes = [(item.box, f"{number}condition {item.box}")]
+        boxes += [(area.clip(layout.width, layout.height), f"{number}related {area}") for area in areas]
+        labels += [(_corners(box, scale), text, colour(index)) for box, text in boxes]
+    label_all(draw, picture.size, labels)
     return picture
 
 
 def _corners(box: Box, scale: int) -> tuple[int, int, int, int]:
     return box.x * scale, box.y * scale, box.right * scale - 1, box.bottom * scale - 1
-
-
-def _dashed(draw: ImageDraw.ImageDraw, box: Box, scale: int, rgb: tuple[int, int, int]) -> None:
-    left, top, right, bottom = _corners(box, scale)
-    for start in range(left, right, 12):
-        end = min(start + 6, right)
-        draw.line((start, top, end, top), rgb, 2)
-        draw.line((start, bottom, end, bottom), rgb, 2)
-    for start in range(top, bottom, 12):
-        end = min(start + 6, bottom)
-        draw.line((left, start, left, end), rgb, 2)
-        draw.line((right, start, right, end), rgb, 2)
 
 
 def _outline(picture: Image.Image, mask: Tensor, box: Box, scale: int, rgb: tuple[int, int, int]) -> None:
@@ -87,32 +61,6 @@ def _outline(picture: Image.Image, mask: Tensor, box: Box, scale: int, rgb: tupl
     eroded = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     edge = Image.fromarray((plane & ~eroded).astype(np.uint8) * 255)
     picture.paste((255, 255, 255), (box.x * scale, box.y * scale), edge)
-
-
-def _label(
-    draw: ImageDraw.ImageDraw, page: tuple[int, int], corners: tuple[int, int, int, int], text: str,
-    rgb: tuple[int, int, int], taken: Sequence[tuple[int, int, int, int]],
-) -> tuple[int, int, int, int]:  # fmt: skip
-    """Write `text` on `rgb` into a corner of a box where no label is yet; returns where it is."""
-    face = font(14)
-    left, top, right, low = draw.textbbox((0, 0), text, font=face)
-    width, height = int(right - left) + 2 * MARGIN, int(low - top) + 2 * MARGIN
-    x1, y1, x2, y2 = corners
-
-    def place(x: int, y: int) -> tuple[int, int, int, int]:
-        x, y = min(max(x, 0), max(page[0] - width, 0)), min(max(y, 0), max(page[1] - height, 0))
-        return x, y, x + width, y + height
-
-    choices = [place(x1, y1), place(x1, y2 - height), place(x2 - width, y1), place(x2 - width, y2 - height)]
-    free = [c for c in choices if not any(_overlap(c, other) for other in taken)]
-    spot = (free or choices)[0]
-    draw.rectangle(spot, fill=rgb)
-    draw.text((spot[0] + MARGIN - left, spot[1] + MARGIN - top), text, fill=(0, 0, 0), font=face)
-    return spot
-
-
-def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float32)

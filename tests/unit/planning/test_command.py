@@ -11,8 +11,9 @@ from unit.planning.cases import CAT, FACE
 from unit.planning.loopback import GOOD
 from unit.planning.outcomes import configure
 
+from sow_core.boxdraw import colour
 from sow_core.cli import main
-from sow_core.planning.draw import COLOURS, draw_plan
+from sow_core.planning.draw import draw_plan
 from sow_core.planning.offline import plan_offline
 from sow_core.planning.reading import read_plan
 from sow_core.planning.request import PlanRequest
@@ -131,8 +132,7 @@ def test_a_drawing_shows_the_conditions_the_boxes_and_the_regions():
     assert empty.size == full.size == (768, 512) and empty.mode == "RGB"
     for i, condition in enumerate(plan.conditions):
         box = condition.box
-        colour = tuple(int(COLOURS[i][k : k + 2], 16) for k in (1, 3, 5))
-        assert full.getpixel((box.right - 2, box.bottom - 2)) == colour
+        assert full.getpixel((box.right - 2, box.bottom - 2)) == colour(i)
         assert full.getpixel((round(box.center[0]), round(box.center[1]))) != empty.getpixel(
             (round(box.center[0]), round(box.center[1]))
         )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
 from ..box import Box
+from ..commands.job import parse_size
 from ..errors import SowError
 from ..files import atomic_write, check_writable
 from .config import Config, write_template
@@ -159,7 +159,7 @@ def _plan(
     request = PlanRequest(
         args.prompt,
         conditions,
-        Frame(*_size(args.size or "512x512"), _rule(args) or SizeRule()),
+        Frame(*parse_size(args.size or "512x512"), _rule(args) or SizeRule()),
         args.negative,
         use_prompt=not args.no_prompt,
         use_position=not args.no_position,
@@ -174,7 +174,7 @@ def _read(args: argparse.Namespace, conditions: tuple[ConditionPicture, ...]) ->
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise SowError(f"Cannot read the plan {args.source}: {reason}.") from None
-    width, height = _size(args.size) if args.size else (None, None)
+    width, height = parse_size(args.size) if args.size else (None, None)
     return read_plan(
         text,
         width=width,
@@ -210,13 +210,6 @@ def _conditions(args: argparse.Namespace) -> tuple[ConditionPicture, ...]:
         )
         for i, path in enumerate(args.condition)
     )
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
-    if not match:
-        raise SowError(f"Bad --size {text!r}: expected WxH in px, for example 512x768.")
-    return int(match[1]), int(match[2])
 
 
 def _rule(args: argparse.Namespace) -> SizeRule | None:

@@ -47,7 +47,7 @@ def demo(graph: Graph) -> None:
                         negative=negative.out(), vae=model.out("VAE"), layout=layout.out("layout"), seed=7,
                         seed_control="randomize", cfg=DEMO_CFG)
     graph.add("SaveImage", (1220, 0), (360, 400), images=sampler.out("image"), filename_prefix="sow_demo")
-    sheet = graph.add("SOW_CycleSheet", (840, 640), (300, 140), trace=sampler.out("trace"))
+    sheet = graph.add("SOW_CycleSheet", (840, 830), (300, 140), trace=sampler.out("trace"))
     graph.add("PreviewImage", (1220, 460), (480, 420), "How it grew", images=sheet.out("sheet"))
     graph.note(
         "## SOW demo\nRuns as it is: model and picture come with the pack.\n\n1. Press **Run**: the face stays, a "
@@ -217,9 +217,9 @@ def diagnostics(graph: Graph) -> None:
     layout = face_layout(graph)
     sampler = keep(graph, model, positive, negative, layout, (840, 0), seed_control="fixed")
     trace = sampler.out("trace")
-    sheet = graph.add("SOW_CycleSheet", (840, 640), (300, 140), trace=trace)
-    heat = graph.add("SOW_AttentionMap", (840, 840), (300, 150), trace=trace)
-    numbers = graph.add("SOW_Metrics", (840, 1050), (300, 130), trace=trace)
+    sheet = graph.add("SOW_CycleSheet", (840, 830), (300, 140), trace=trace)
+    heat = graph.add("SOW_AttentionMap", (840, 1030), (300, 150), trace=trace)
+    numbers = graph.add("SOW_Metrics", (840, 1240), (300, 130), trace=trace)
     graph.add("SaveImage", (1220, 0), (360, 400), images=sampler.out("image"), filename_prefix="sow_diagnostics")
     graph.add("PreviewImage", (1640, 0), (520, 480), "How it grew", images=sheet.out("sheet"))
     graph.add("PreviewImage", (1640, 540), (520, 480), "What looked at the face", images=heat.out("map"))

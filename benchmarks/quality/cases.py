@@ -70,6 +70,15 @@ class Case:
             digest.update((x * 255).round().to(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    @property
+    def source_corner(self) -> tuple[int, int]:
+        """Where the condition's upper left corner was in the source, px."""
+        x0, y0, x1, y1 = self.source_face
+        h, w = self.condition.mask.shape
+        return (
+            int(np.clip(round((x0 + x1 - w) / 2), 0, SIZE - w)), int(np.clip(round((y0 + y1 - h) / 2), 0, SIZE - h))
+        )  # fmt: skip
+
     def place(self, position: bool) -> tuple[Condition, tuple[float, float, float, float]]:
         """The condition and the face's box, as planned or at the box drawn by lot (then without related boxes)."""
         if position:

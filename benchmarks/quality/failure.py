@@ -28,11 +28,14 @@ from tools.demo_model.world import HELD_OUT, VALIDATION
 from .broken import KINDS, Specimen, specimens
 
 FILE = Path(__file__).with_name("failure.safetensors")
-FIT_SEEDS = range(VALIDATION[0] + 80_000, VALIDATION[0] + 80_600)
+FIT_SEEDS = range(VALIDATION[0] + 80_000, VALIDATION[0] + 80_650)
+THRESHOLD_SEEDS = range(VALIDATION[0] + 85_000, VALIDATION[0] + 85_080)
 TEST_SEEDS = range(HELD_OUT[0] + 280_000, HELD_OUT[0] + 280_120)
 CROP, DOWN = 80, 8
 """px of a 128-px picture around the face; the crop's middle lies DOWN px under the face's, to see the shoulders."""
-STEPS, BATCH, RATE = 1400, 32, 3e-3
+STEPS, BATCH, RATE = 1200, 32, 3e-3
+FALSE_ALARMS = 0.05
+"""Of good pictures through an autoencoder, for each of the two verdicts: where the thresholds are set."""
 Face = tuple[float, float, float, float]
 Change = Callable[[Tensor], Tensor]
 """Pictures [N,3,128,128] in 0..1 to pictures: what a generator's decoder does to them."""
@@ -46,9 +49,14 @@ class FailureNet(nn.Module):
         self.body = nn.Sequential(conv(4, 24, 2), conv(24, 32, 1), conv(32, 48, 2), Residual(48), conv(48, 64, 2),
                                   Residual(64))  # fmt: skip
         self.out = nn.Linear(128, 2)
+        self.register_buffer("threshold", torch.zeros(2))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(pool(self.body(x)))
+
+    def verdicts(self, x: Tensor) -> Tensor:
+        """[N,2] of bool: no_body, seam_visible."""
+        return self(x) > self.threshold
 
 
 class FailureJudge:
@@ -67,8 +75,8 @@ class FailureJudge:
     @torch.no_grad()
     def judge(self, images: Tensor, masks: Tensor, faces: Sequence[Face]) -> list[dict[str, bool]]:
         """images [N,3,128,128] in 0..1, masks [N,128,128] of the kept region, faces: x0, y0, x1, y1 in px."""
-        odds = self.net(crops(images, masks, faces))
-        return [{"no_body": a > 0, "seam_visible": b > 0, "failed": a > 0 or b > 0} for a, b in odds.tolist()]
+        told = self.net.verdicts(crops(images, masks, faces))
+        return [{"no_body": a, "seam_visible": b, "failed": a or b} for a, b in told.tolist()]
 
 
 def crops(images: Tensor, masks: Tensor, faces: Sequence[Face]) -> Tensor:
@@ -101,12 +109,17 @@ def soften(seed: int) -> Change:
     return lambda images: ((augment(images * 2 - 1, rng) + 1) / 2).clamp(0, 1)
 
 
-def train(changes: Sequence[Change | None], seeds: Sequence[int] = FIT_SEEDS, steps: int = STEPS) -> FailureNet:
-    """A net for specimens of `seeds`, each seen as every one of `changes` makes it."""
-    sets = [s for seed in tqdm(seeds, "draw") for s in specimens(seed)]
-    inputs = torch.cat([specimen_crops(sets, change) for change in changes]).half()
-    targets = torch.tensor([[s.no_body, s.seam] for s in sets]).float().repeat(len(changes), 1)
-    good = torch.tensor([s.kind == "good" for s in sets]).float().repeat(len(changes))
+def train(parts: Sequence[tuple[Change | None, Sequence[int]]], steps: int = STEPS) -> FailureNet:
+    """A net for specimens of some seeds each, as each change makes them."""
+    sets: list[Specimen] = []
+    inputs: list[Tensor] = []
+    for change, seeds in parts:
+        made = [s for seed in tqdm(seeds, "draw") for s in specimens(seed)]
+        sets += made
+        inputs.append(specimen_crops(made, change).half())
+    pictures = torch.cat(inputs)
+    targets = torch.tensor([[s.no_body, s.seam] for s in sets]).float()
+    good = torch.tensor([s.kind == "good" for s in sets]).float()
     chance = 1 + good * (len(KINDS) / 2 - 1)  # as many good ones as bad ones would be too many; a third of them
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -115,7 +128,7 @@ def train(changes: Sequence[Change | None], seeds: Sequence[int] = FIT_SEEDS, st
         plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
         for _ in tqdm(range(steps), "failure"):
             rows = torch.multinomial(chance, BATCH)
-            x = inputs[rows].float()
+            x = pictures[rows].float()
             if torch.rand(()) < 0.5:
                 x = x.flip(-1)
             loss = F.binary_cross_entropy_with_logits(net(x), targets[rows])
@@ -127,10 +140,17 @@ def train(changes: Sequence[Change | None], seeds: Sequence[int] = FIT_SEEDS, st
 
 
 @torch.no_grad()
+def set_thresholds(net: FailureNet, change: Change, seeds: Sequence[int] = THRESHOLD_SEEDS) -> None:
+    """So that no more than FALSE_ALARMS of good pictures of other seeds are called broken, by either verdict."""
+    good = [s for seed in seeds for s in specimens(seed) if s.kind == "good"]
+    net.threshold.copy_(net(specimen_crops(good, change)).quantile(1 - FALSE_ALARMS, dim=0))
+
+
+@torch.no_grad()
 def validate(net: FailureNet, change: Change | None, seeds: Sequence[int] = TEST_SEEDS) -> dict[str, float]:
     """Share of held-out specimens called failed, by kind: small for "good", near 1 for the others."""
     sets = [s for seed in seeds for s in specimens(seed)]
-    failed = torch.cat([net(x) for x in specimen_crops(sets, change).split(64)]).amax(dim=1) > 0
+    failed = torch.cat([net.verdicts(x) for x in specimen_crops(sets, change).split(64)]).any(dim=1)
     kinds = np.array([s.kind for s in sets])
     return {kind: round(float(failed[torch.from_numpy(kinds == kind)].float().mean()), 4) for kind in KINDS}
 
@@ -158,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     decoded = through(args.model)
-    net = train([None, soften(5), decoded])
+    net = train([(None, FIT_SEEDS[:250]), (soften(5), FIT_SEEDS[250:500]), (decoded, FIT_SEEDS[500:])])
+    set_thresholds(net, decoded)
     save_file({k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}, args.out)
     scores = {"drawn": validate(net, None), "decoded": validate(net, decoded)}
     args.out.with_suffix(".json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from sow_core import __version__
+from sow_core.box import Box
 from sow_core.condition import make_layout, to_tensor
 from sow_core.files import atomic_write
 from sow_core.pictures import load_picture
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 SHEET_ROWS = 8
 TRUTH = "truth"
+FALSE_ALARM_LIMIT = 0.15
+"""A verdict that calls more of the given pictures broken than this says nothing about made ones."""
 
 
 def write(session: Session) -> list[Path]:
@@ -46,8 +50,20 @@ def write(session: Session) -> list[Path]:
 def summarise(session: Session) -> dict[str, Any]:
     """Everything that the tables and plots are made of; JSON values."""
     o = session.options
-    table = aggregate([*_truths(session), *session.rows])
     references = {s: _references(session, cases) for s, cases in session.all_cases.items()}
+    skipped = list(session.skipped)
+    records = [*_truths(session), *session.rows]
+    if session.panel is not None:
+        alarms = {s: false_alarms(session.panel, cases) for s, cases in session.all_cases.items()}
+        records = [trusted(r, alarms[r["setting"]]) for r in records]
+        for setting, rates in alarms.items():
+            references[setting] |= {f"false_alarm_{k}": v for k, v in rates.items()}
+            skipped += [
+                f"{k} in the setting {setting}: the net calls {v:.0%} of the given, sound pictures broken"
+                for k, v in rates.items()
+                if v > FALSE_ALARM_LIMIT
+            ]
+    table = aggregate(records)
     if session.panel is not None:
         _add_kid(session, session.panel, table)
         add_balance(table, {s: session.panel.strangers(cases) for s, cases in session.all_cases.items()})
@@ -60,7 +76,7 @@ def summarise(session: Session) -> dict[str, Any]:
         "cases": {s: len(c) for s, c in session.all_cases.items()},
         "guidance": session.recommended.guidance,
         "negative": session.recommended.negative,
-        "skipped": session.skipped,
+        "skipped": skipped,
         "references": references,
         "methods": {TRUTH: {"group": "reference", "about": "the render that the text describes: what the judges say "
                             "of a right answer", "compare": ""}}
@@ -111,17 +127,31 @@ def _references(session: Session, cases: list[Case]) -> dict[str, float]:
 
 def _own_seam(case: Case) -> float:
     """Seam contrast of the given face where it was, at the size it had."""
-    from dataclasses import replace
-
-    from sow_core.box import Box
-
     c = case.condition
-    x0, y0, x1, y1 = case.source_face
-    side = c.image.shape[-1]
-    x = min(max(round((x0 + x1 - side) / 2), 0), SIZE - side)
-    y = min(max(round((y0 + y1 - side) / 2), 0), SIZE - side)
+    (x, y), side = case.source_corner, c.image.shape[-1]
     window = make_layout([replace(c, box=Box(0, 0, side, side), related=())], side, side)
     return metrics.region(case.source[:, y : y + side, x : x + side], window)["seam_contrast"]
+
+
+def false_alarms(panel: Panel, cases: list[Case]) -> dict[str, float]:
+    """Share of the given pictures, which are sound, that the failure net calls broken, by verdict."""
+    if panel.failure is None:
+        return {}
+    masks = torch.zeros(len(cases), SIZE, SIZE)
+    for mask, case in zip(masks, cases, strict=True):
+        (x, y), given = case.source_corner, case.condition.mask
+        mask[y : y + given.shape[0], x : x + given.shape[1]] = given
+    told = panel.failure.judge(torch.stack([c.source for c in cases]), masks, [c.source_face for c in cases])
+    return {k: sum(t[k] for t in told) / len(told) for k in ("no_body", "seam_visible")}
+
+
+def trusted(record: dict[str, Any], alarms: dict[str, float]) -> dict[str, Any]:
+    """The record without verdicts that err too often on sound pictures of its source, `failed` made of the rest."""
+    if "failed" not in record:
+        return record
+    kept = {k: v for k, v in record.items() if alarms.get(k, 0.0) <= FALSE_ALARM_LIMIT}
+    verdicts = [kept[k] for k in ("no_body", "seam_visible", "second_face") if k in kept]
+    return kept | {"failed": any(verdicts)}
 
 
 def markdown(summary: dict[str, Any]) -> str:

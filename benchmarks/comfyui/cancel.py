@@ -16,7 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from comfyui.host import Server, demo  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
 
-ROUNDS = 12
+ROUNDS = 20
 
 
 def once(server: Server, picture: str, number: int) -> tuple[float, float]:
@@ -60,7 +60,11 @@ def main() -> None:
         "rounds": ROUNDS,
         "latency_ms": {"median": round(1e3 * statistics.median(latencies), 1), "max": round(1e3 * max(latencies), 1)},
         "model_call_ms": round(1e3 * statistics.median(calls), 1),
-        "latency_in_model_calls": {"median": round(statistics.median(ratios), 2), "max": round(max(ratios), 2)},
+        "latency_in_model_calls": {
+            "median": round(statistics.median(ratios), 2),
+            "nine_in_ten_below": round(sorted(ratios)[int(0.9 * ROUNDS) - 1], 2),
+            "max": round(max(ratios), 2),
+        },
     })  # fmt: skip
 
 

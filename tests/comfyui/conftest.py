@@ -50,7 +50,7 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     work = tmp_path_factory.mktemp("inside")
     done = subprocess.run(
         [PYTHON, str(HERE / "inside.py"), str(work)],
-        capture_output=True, text=True, timeout=900, cwd=work,
+        capture_output=True, text=True, timeout=1800, cwd=work,
         env={**os.environ, "COMFYUI_PATH": PATH, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]

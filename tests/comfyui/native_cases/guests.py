@@ -105,23 +105,23 @@ def other_patches() -> dict[str, float]:
     model.set_model_attn1_replace(replaced, "middle", 0)
     latents, trace = b.native(SHORT, model=model)
     return {**seen, "calls": len(trace.calls), "finite": float(torch.isfinite(latents).all()),
-            "left": sum(len(v) for v in model.model_options["transformer_options"]["patches"].values())}  # fmt: skip
+            "layers": sum(1 for n, _ in b.model.model.diffusion_model.named_modules() if n.endswith("attn1")),
+        "left": sum(len(v) for v in model.model_options["transformer_options"]["patches"].values())}  # fmt: skip
 
 
 class PaintControl(comfy.controlnet.ControlBase):
     """A ControlNet that adds a constant to the middle block, and only at the canvas's size."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], middle: tuple[int, int, int]) -> None:
         super().__init__()
-        self.size, self.calls = size, 0
+        self.size, self.middle, self.calls = size, middle, 0
 
     def get_control(
         self, x_noisy: Any, t: Any, cond: Any, batched_number: int, transformer_options: Any
     ) -> Any:
         assert tuple(x_noisy.shape[-2:]) == self.size, x_noisy.shape
         self.calls += 1
-        shape = (x_noisy.shape[0], 128, 4, 4)
-        return {"middle": [torch.full(shape, 0.5)], "output": [], "input": []}
+        return {"middle": [torch.full((x_noisy.shape[0], *self.middle), 0.5)], "output": [], "input": []}
 
     def copy(self) -> Any:
         return self
@@ -132,7 +132,9 @@ def control_and_areas() -> dict[str, float]:
     """ControlNet and regional prompts act on the canvas and stay away from the crop's own inversion."""
     b = both()
     plain, _ = b.native(SHORT)
-    control = PaintControl((16, 16))
+    widths = b.diffusers.parts.unet.config.block_out_channels
+    side = 16 >> (len(widths) - 1)
+    control = PaintControl((16, 16), (widths[-1], side, side))
     text = b.rows["positive"][0]
     guided, _ = b.native(
         SHORT, positive=[[text[0], {**text[1], "control": control, "control_apply_to_uncond": True}]]

@@ -517,8 +517,12 @@ def test_settings_of_another_version(change, make, refuse):
 
 def start(*argv: object, cwd: Path) -> subprocess.Popen[bytes]:
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    # A shell starts background jobs with Ctrl-C ignored, which children inherit: theirs must be a terminal's.
+    reset = None if os.name == "nt" else (lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     command = [sys.executable, "-m", "sow_core", *map(str, argv)]
-    return subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=reset
+    )
 
 
 def test_a_process_prints_one_line_and_no_noise_of_libraries(place, tiny):

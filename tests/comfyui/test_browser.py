@@ -41,6 +41,9 @@ def page(server: Server) -> Iterator[Any]:
         opened.wait_for_function("window.app && window.app.extensionManager")
         opened.wait_for_selector("canvas#graph-canvas")
         opened.get_by_role("button", name="Run", exact=True).first.wait_for()
+        opened.wait_for_timeout(1500)
+        # On a machine that is busy the start-up mask misses the end of its fading, stays, and eats every click.
+        opened.evaluate("() => document.querySelectorAll('.p-overlay-mask-leave').forEach(mask => mask.remove())")
         yield opened
         browser.close()
 

@@ -117,7 +117,7 @@ def make_layout(
     coverage: float = 0.5,
     fill: Literal["gray", "keep"] = "gray",
 ) -> Layout:
-    """Resize, snap and paste: the paper's condition preprocessing (Sec. IV-A), for several conditions.
+    """Resize, snap and paste: the paper's condition preprocessing, for several conditions.
 
     width, height: canvas px, multiples of 8. background: a colour 0..1, a picture [3, H, W], or gray.
     A box is snapped to the 8-px grid *before* pasting, so that pixels and latents agree. Later

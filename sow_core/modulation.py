@@ -1,4 +1,4 @@
-"""Dynamic attention modulation (paper Sec. IV-C, Eqs. 4-8): how strongly, where, and when.
+"""Dynamic attention modulation (paper Eqs. 4-8): how strongly, where, and when.
 
 S suppresses the condition's attention to the rest, E enhances the related region's attention to the
 condition; both fade over cycles, E also with distance, and an indicator of the attention mass near the

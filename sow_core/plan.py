@@ -23,7 +23,7 @@ InvertOn = Literal["crop", "canvas"]
 Fill = Literal["gray", "keep"]
 
 NEGATIVE_PROMPT = "a bad quality and low-resolution image, extra fingers, deformed hands"
-"""The paper's negative prompt [paper, Sec. V]."""
+"""The paper's negative prompt [paper]."""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def ddim_step(
 
 
 def invert_step(x: Tensor, eps: Tensor, schedule: Schedule, level: int, target: int) -> Tensor:
-    """One DDIM inversion step from `level` up to `target` (paper Sec. III, DDIM inversion).
+    """One DDIM inversion step from `level` up to `target` (the DDIM inversion that the paper starts from).
 
     `eps` is the model's answer at the *target* timestep: what diffusers >= 0.22 and prompt-to-prompt do.
     """

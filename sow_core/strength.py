@@ -1,4 +1,4 @@
-"""Settings of the dynamic attention modulation (paper Sec. IV-C, Eqs. 4-6). Torch-free, as plans are.
+"""Settings of the dynamic attention modulation (paper Eqs. 4-6). Torch-free, as plans are.
 
 The paper's numbers for these equations are in no source; every default here is a reading and is ours.
 """

@@ -1,4 +1,4 @@
-"""The paper's toy experiment (Sec. III): two inverted halves side by side, attention between them raised or cut.
+"""The paper's toy experiment: two inverted halves side by side, attention between them raised or cut.
 
 Two pictures are inverted; the left half of one and the right half of the other are put together at a noise level
 and denoised. Left is the condition C, right the related region R: S keeps C from reading R, E makes R read C. Where

@@ -31,7 +31,7 @@ class Active:
 
 
 class SowAttnProcessor:
-    """Modulated self-attention of one layer (paper Sec. IV-C), or the layer's own processor when idle."""
+    """Modulated self-attention of one layer (paper Eqs. 4-8), or the layer's own processor when idle."""
 
     def __init__(self, original: Any, active: Active) -> None:
         self.original = original

@@ -1,4 +1,4 @@
-"""Planning with a language model: the paper's three stages in one call, or in three (section III-D)."""
+"""Planning with a language model: the paper's three stages in one call, or in three."""
 
 from __future__ import annotations
 

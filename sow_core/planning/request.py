@@ -91,7 +91,7 @@ class ConditionPicture:
 
 @dataclass(frozen=True, eq=False)
 class PlanRequest:
-    """One layout to plan. The three switches are the paper's parts (section III-D): prompt intensification,
+    """One layout to plan. The three switches are the paper's parts: prompt intensification,
     adaptive position, contextual refinement; a switched-off part is left out, as in the paper's ablations.
 
     count_tokens: the picture model's own tokenizer, None for an estimate.

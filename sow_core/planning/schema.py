@@ -22,7 +22,7 @@ REFERENCE = 512
 
 @dataclass(frozen=True)
 class SizeRule:
-    """Longer side of a condition, px on a 512-px canvas: the paper's 180..256 (section IV-B)."""
+    """Longer side of a condition, px on a 512-px canvas: the paper's 180..256."""
 
     low: int = 180
     high: int = 256

@@ -111,7 +111,7 @@ def planner_offline(graph: Graph) -> None:
     model = demo_model(graph)
     face = graph.add("SOW_LoadExample", (0, 170), (260, 110), example="tom")
     plan = graph.add("SOW_OfflinePlanner", (340, 0), (400, 780), prompt=BEACH, condition=face.out("image"),
-                     mask=face.out("mask"), width=128, height=128, kind="face", clip=model.out("CLIP"))
+                     mask=face.out("mask"), width=128, height=128, kind="face", min_size=256, clip=model.out("CLIP"))
     layout = graph.add("SOW_Layout", (340, 840), (420, 860), condition=face.out("image"), mask=face.out("mask"),
                        width=128, height=128, plan=plan.out("plan"))
     positive = graph.add("CLIPTextEncode", (820, 0), (340, 130), "Planned prompt", text=plan.out("prompt"),
@@ -121,8 +121,9 @@ def planner_offline(graph: Graph) -> None:
     graph.add("SaveImage", (1220, 0), (360, 400), images=sampler.out("image"), filename_prefix="sow_planned")
     graph.add("PreviewAny", (1220, 460), (360, 240), "What was planned", source=plan.out("report"))
     graph.note("## A planned layout, without a key\n**SOW Offline Planner** decides by rules where the picture goes "
-               "and where it continues. Write a place into the text (*on the left*, *full body*) and run again."
-               "\n\nDraw a box in SOW Layout to overrule it.", (-480, 0))
+               "and where it continues. Write a place into the text (*in the middle*, *on the left*) and run again."
+               "\n\nDraw a box in SOW Layout to overrule it. *min_size* is 256 because the demo model knows faces of "
+               "64 of its 128 pixels; leave it at 180 for real checkpoints.", (-480, 0))
 
 
 def planner_gemini(graph: Graph) -> None:

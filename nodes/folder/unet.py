@@ -113,7 +113,7 @@ def load_unet(
 
     from . import check_loaded
 
-    base = comfy.ops.manual_cast
+    base = comfy.ops.disable_weight_init  # weights and latents are both float32: nothing to cast at every call
     groups = int(config.get("norm_num_groups", 32))
 
     class Operations(base):

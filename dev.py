@@ -73,7 +73,7 @@ def parse(argv: Optional[Sequence[str]] = None):
     parser.add_argument("--system-torch", action="store_true",
                         help="use the torch of the Python that runs this file, and install none (in .venv-system)")
     parser.add_argument("--torch-index", metavar="URL", help="package index for torch alone, for example "
-                        "https://download.pytorch.org/whl/cpu for a small build without CUDA")
+                        "PyTorch's own index of CPU builds, which are small")
     parser.add_argument("--venv", metavar="DIR", help="folder of the virtual environment (default: .venv)")
     parser.add_argument("--reinstall", action="store_true", help="make the virtual environment anew")
     return parser.parse_known_args(argv)

@@ -57,12 +57,6 @@ def demo(graph: Graph) -> None:
         (-480, 0))
 
 
-SD15 = {
-    "name": "v1-5-pruned-emaonly-fp16.safetensors",
-    "url": "https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/"
-           "v1-5-pruned-emaonly-fp16.safetensors?download=true",
-    "directory": "checkpoints",
-}  # fmt: skip
 CAT_AT_512 = [drawn(160, 96, 216, 216, "place of the cat's face", RED),
               drawn(96, 256, 344, 256, "related: the cat's body", BLUE)]
 BEACH = "a photo of a smiling man wearing a suit on a beach"
@@ -85,8 +79,7 @@ def keep(graph: Graph, model: Node, positive: Node, negative: Node, layout: Node
 
 
 def checkpoint_lora(graph: Graph) -> None:
-    loader = graph.add("CheckpointLoaderSimple", (0, 0), (320, 110), ckpt_name=SD15["name"])
-    loader.models = [SD15]
+    loader = graph.add("CheckpointLoaderSimple", (0, 0), (320, 110), ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
     lora = graph.add("LoraLoader", (0, 260), (320, 180), model=loader.out("MODEL"), clip=loader.out("CLIP"),
                      lora_name="choose_your_lora.safetensors", strength_model=0.8, strength_clip=0.8)
     cat = graph.add("SOW_LoadExample", (0, 520), (320, 130), example="cat")
@@ -127,8 +120,7 @@ def planner_offline(graph: Graph) -> None:
 
 
 def planner_gemini(graph: Graph) -> None:
-    loader = graph.add("CheckpointLoaderSimple", (0, 0), (320, 110), ckpt_name=SD15["name"])
-    loader.models = [SD15]
+    loader = graph.add("CheckpointLoaderSimple", (0, 0), (320, 110), ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
     cat = graph.add("SOW_LoadExample", (0, 260), (320, 130), example="cat")
     clip = loader.out("CLIP")
     plan = graph.add("SOW_GeminiPlanner", (380, 0), (420, 920), prompt="a photo of a cat sitting in a flower garden",

@@ -75,8 +75,6 @@ class Node:
     links: dict[str, Output]
     position: tuple[int, int]
     size: tuple[int, int]
-    models: list[dict[str, str]] = field(default_factory=list)
-    """Files that the browser offers to fetch when they are missing: {name, url, directory}."""
 
     def out(self, name: str | int = 0) -> Output:
         """An output by its name (as /object_info gives it) or its number."""
@@ -189,6 +187,4 @@ class Graph:
         }  # fmt: skip
         if node.title:
             made["title"] = node.title
-        if node.models:
-            made["properties"]["models"] = node.models
         return made

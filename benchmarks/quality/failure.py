@@ -34,8 +34,9 @@ TEST_SEEDS = range(HELD_OUT[0] + 280_000, HELD_OUT[0] + 280_120)
 CROP, DOWN = 80, 8
 """px of a 128-px picture around the face; the crop's middle lies DOWN px under the face's, to see the shoulders."""
 STEPS, BATCH, RATE = 1200, 32, 3e-3
-FALSE_ALARMS = 0.05
-"""Of good pictures through an autoencoder, for each of the two verdicts: where the thresholds are set."""
+VERDICTS = ("no_body", "seam_visible")
+FALSE_ALARMS, MIN_SOUND = 0.05, 10
+"""Of good pictures through an autoencoder, for each verdict: where the thresholds are set. Fewest of a model's own."""
 Face = tuple[float, float, float, float]
 Change = Callable[[Tensor], Tensor]
 """Pictures [N,3,128,128] in 0..1 to pictures: what a generator's decoder does to them."""
@@ -73,10 +74,35 @@ class FailureJudge:
         self.digest = _digest(file)
 
     @torch.no_grad()
-    def judge(self, images: Tensor, masks: Tensor, faces: Sequence[Face]) -> list[dict[str, bool]]:
-        """images [N,3,128,128] in 0..1, masks [N,128,128] of the kept region, faces: x0, y0, x1, y1 in px."""
-        told = self.net.verdicts(crops(images, masks, faces))
-        return [{"no_body": a, "seam_visible": b, "failed": a or b} for a, b in told.tolist()]
+    def judge(self, images: Tensor, masks: Tensor, faces: Sequence[Face]) -> list[dict[str, float]]:
+        """Log odds of "no_body" and "seam_visible", to be held against thresholds.
+
+        images [N,3,128,128] in 0..1, masks [N,128,128] of the kept region, faces: x0, y0, x1, y1 in px.
+        """
+        odds = self.net(crops(images, masks, faces)).tolist()
+        return [{k: round(v, 4) for k, v in zip(VERDICTS, row, strict=True)} for row in odds]
+
+    def thresholds(self, images: Tensor, faces: Sequence[Face]) -> dict[str, float]:
+        """Thresholds for a model, from sound pictures of its own with the faces found in them.
+
+        At least the net's own; higher where it would call more than FALSE_ALARMS of the pictures broken. Too few
+        pictures (below MIN_SOUND) leave the net's own.
+        """
+        own = dict(zip(VERDICTS, self.net.threshold.tolist(), strict=True))
+        if len(images) < MIN_SOUND:
+            return own
+        masks = torch.stack([ellipse(face, images.shape[-1]) for face in faces])
+        odds = self.judge(images, masks, faces)
+        found = {k: float(torch.tensor([o[k] for o in odds]).quantile(1 - FALSE_ALARMS)) for k in VERDICTS}
+        return {k: max(own[k], found[k]) for k in VERDICTS}
+
+
+def ellipse(face: Face, size: int) -> Tensor:
+    """The mask [size, size] of a face of which only the box is known."""
+    x0, y0, x1, y1 = face
+    ys, xs = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
+    across, down = (xs - (x0 + x1) / 2) / ((x1 - x0) * 0.46), (ys - (y0 + y1) / 2) / ((y1 - y0) * 0.45)
+    return (across.square() + down.square() < 1).float()
 
 
 def crops(images: Tensor, masks: Tensor, faces: Sequence[Face]) -> Tensor:
@@ -143,7 +169,7 @@ def train(parts: Sequence[tuple[Change | None, Sequence[int]]], steps: int = STE
 def set_thresholds(net: FailureNet, change: Change, seeds: Sequence[int] = THRESHOLD_SEEDS) -> None:
     """So that no more than FALSE_ALARMS of good pictures of other seeds are called broken, by either verdict."""
     good = [s for seed in seeds for s in specimens(seed) if s.kind == "good"]
-    net.threshold.copy_(net(specimen_crops(good, change)).quantile(1 - FALSE_ALARMS, dim=0))
+    net.threshold.copy_(net(specimen_crops(good, change)).quantile(1 - FALSE_ALARMS, dim=0).clamp(min=0.0))
 
 
 @torch.no_grad()

@@ -44,8 +44,8 @@ class Panel:
 
     def judge(self, image: Tensor, layout: Layout, case: Case, method: Method) -> dict[str, Any]:
         """identity_distance: 1 - cosine of the kept face's place to the given face, 0..2; face_found; text_right,
-        edit_right: shares of what was asked outside and inside that the judges see, 0..1; failed and why (a second
-        face beside the kept one is a failure too)."""
+        edit_right: shares of what was asked outside and inside that the judges see, 0..1; odds: of failure, see
+        `failure`; second_face."""
         _, face = case.place(method.position)
         boxes = torch.tensor([face])
         given = self.judges.identity(case.source[None], torch.tensor([case.source_face]))
@@ -63,8 +63,7 @@ class Panel:
         if edit:
             values |= {"edit": edit, "edit_right": sum(edit.values()) / len(edit)}
         if self.failure is not None:
-            values |= self.failure.judge(image[None], kept_mask(layout)[None], [face])[0]
-            values["failed"] = values["failed"] or values["second_face"]
+            values["odds"] = self.failure.judge(image[None], kept_mask(layout)[None], [face])[0]
         return values
 
     @torch.no_grad()

@@ -19,7 +19,7 @@ from .judging import Panel
 from .methods import Method
 from .store import Store
 
-VERSION = "2"
+VERSION = "3"
 """Of the measures: raise it when one of them changes."""
 
 

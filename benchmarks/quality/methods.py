@@ -128,6 +128,8 @@ ABLATIONS = (
     _ablation("trajectory", "trajectory_noise", "forward noise, one for all levels", "trajectory=noise"),
     _ablation("trajectory", "trajectory_fresh", "forward noise, new at each use", "trajectory=noise_fresh"),
     _ablation("trajectory", "invert_crop", "inversion of the crop alone", "invert_on=crop"),
+    _ablation("trajectory", "crop_guided", "inversion of the crop alone, refine guided to its end", "invert_on=crop",
+              "unguided_tail=0"),
     _ablation("trajectory", "inversion_guided", "inversion at guidance 3", "inversion_guidance=3"),
     *(_ablation("guidance inside", f"inside_{w:g}", f"refine guidance {w:g} within the condition",
                 f"guidance_inside={w:g}") for w in (1, 2)),

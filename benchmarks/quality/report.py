@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 SHEET_ROWS = 8
 TRUTH = "truth"
-FALSE_ALARM_LIMIT = 0.15
-"""A verdict that calls more of the given pictures broken than this says nothing about made ones."""
+PLAIN = "text_to_image"
+"""Its pictures, judged at the faces found in them, say what the failure net makes of sound pictures of the model."""
 
 
 def write(session: Session) -> list[Path]:
@@ -51,18 +51,12 @@ def summarise(session: Session) -> dict[str, Any]:
     """Everything that the tables and plots are made of; JSON values."""
     o = session.options
     references = {s: _references(session, cases) for s, cases in session.all_cases.items()}
-    skipped = list(session.skipped)
     records = [*_truths(session), *session.rows]
     if session.panel is not None:
-        alarms = {s: false_alarms(session.panel, cases) for s, cases in session.all_cases.items()}
-        records = [trusted(r, alarms[r["setting"]]) for r in records]
-        for setting, rates in alarms.items():
-            references[setting] |= {f"false_alarm_{k}": v for k, v in rates.items()}
-            skipped += [
-                f"{k} in the setting {setting}: the net calls {v:.0%} of the given, sound pictures broken"
-                for k, v in rates.items()
-                if v > FALSE_ALARM_LIMIT
-            ]
+        limits = {s: thresholds(session, session.panel, cases) for s, cases in session.all_cases.items()}
+        records = [with_verdicts(r, limits[r["setting"]]) for r in records]
+        for setting, values in limits.items():
+            references[setting] |= {f"threshold_{k}": v for k, v in values.items()}
     table = aggregate(records)
     if session.panel is not None:
         _add_kid(session, session.panel, table)
@@ -76,7 +70,7 @@ def summarise(session: Session) -> dict[str, Any]:
         "cases": {s: len(c) for s, c in session.all_cases.items()},
         "guidance": session.recommended.guidance,
         "negative": session.recommended.negative,
-        "skipped": skipped,
+        "skipped": session.skipped,
         "references": references,
         "methods": {TRUTH: {"group": "reference", "about": "the render that the text describes: what the judges say "
                             "of a right answer", "compare": ""}}
@@ -133,25 +127,26 @@ def _own_seam(case: Case) -> float:
     return metrics.region(case.source[:, y : y + side, x : x + side], window)["seam_contrast"]
 
 
-def false_alarms(panel: Panel, cases: list[Case]) -> dict[str, float]:
-    """Share of the given pictures, which are sound, that the failure net calls broken, by verdict."""
+def thresholds(session: Session, panel: Panel, cases: list[Case]) -> dict[str, float]:
+    """What counts as broken in a setting: more so than nearly all of the model's own plain samples."""
     if panel.failure is None:
         return {}
-    masks = torch.zeros(len(cases), SIZE, SIZE)
-    for mask, case in zip(masks, cases, strict=True):
-        (x, y), given = case.source_corner, case.condition.mask
-        mask[y : y + given.shape[0], x : x + given.shape[1]] = given
-    told = panel.failure.judge(torch.stack([c.source for c in cases]), masks, [c.source_face for c in cases])
-    return {k: sum(t[k] for t in told) / len(told) for k in ("no_body", "seam_visible")}
+    plain = METHODS[PLAIN]
+    paths = [session.pictures.path(plain, c) for c in cases if session.pictures.have(plain, c)]
+    images = torch.stack([to_tensor(load_picture(p)[0]) for p in paths]) if paths else torch.zeros(0, 3, SIZE, SIZE)
+    faces = panel.judges.faces(images) if paths else None
+    if faces is None:
+        return panel.failure.thresholds(images, [])
+    boxes = [(x0, y0, x1, y1) for x0, y0, x1, y1 in faces.boxes[faces.found].tolist()]
+    return panel.failure.thresholds(images[faces.found], boxes)
 
 
-def trusted(record: dict[str, Any], alarms: dict[str, float]) -> dict[str, Any]:
-    """The record without verdicts that err too often on sound pictures of its source, `failed` made of the rest."""
-    if "failed" not in record:
+def with_verdicts(record: dict[str, Any], limits: dict[str, float]) -> dict[str, Any]:
+    """The record with its log odds turned into verdicts, and `failed`: any of them, or a second face."""
+    if "odds" not in record or not limits:
         return record
-    kept = {k: v for k, v in record.items() if alarms.get(k, 0.0) <= FALSE_ALARM_LIMIT}
-    verdicts = [kept[k] for k in ("no_body", "seam_visible", "second_face") if k in kept]
-    return kept | {"failed": any(verdicts)}
+    verdicts = {k: record["odds"][k] > limit for k, limit in limits.items()}
+    return record | verdicts | {"failed": any(verdicts.values()) or record["second_face"]}
 
 
 def markdown(summary: dict[str, Any]) -> str:

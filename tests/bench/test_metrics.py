@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.quality import metrics
 from benchmarks.quality.judging import kid
-from benchmarks.quality.report import trusted
+from benchmarks.quality.report import with_verdicts
 from benchmarks.quality.summary import add_balance, aggregate, balance, identity_score
 from sow_core.box import Box
 from sow_core.condition import Condition, make_layout
@@ -89,12 +89,14 @@ def record(method: str, **values):
     return {"setting": "normal", "method": method, "rows": 50, **values}
 
 
-def test_verdicts_that_err_on_sound_pictures_are_left_out():
-    made = record("a", no_body=False, seam_visible=True, second_face=False, failed=True)
-    assert trusted(made, {"no_body": 0.02, "seam_visible": 0.05}) == made
-    less = trusted(made, {"no_body": 0.02, "seam_visible": 0.6})
-    assert less["failed"] is False and "seam_visible" not in less and "no_body" in less
-    assert trusted(record("a"), {"seam_visible": 0.6}) == record("a")
+def test_verdicts_follow_the_thresholds():
+    made = record("a", odds={"no_body": -1.0, "seam_visible": 2.0}, second_face=False)
+    assert with_verdicts(made, {"no_body": 0.0, "seam_visible": 1.0})["failed"] is True
+    sound = with_verdicts(made, {"no_body": 0.0, "seam_visible": 2.5})
+    assert (sound["failed"], sound["no_body"], sound["seam_visible"]) == (False, False, False)
+    assert with_verdicts(made | {"second_face": True}, {"no_body": 0.0, "seam_visible": 2.5})["failed"] is True
+    assert "failed" not in with_verdicts(record("a"), {"no_body": 0.0})
+    assert "failed" not in with_verdicts(made, {})
 
 
 def test_aggregate_and_balance():

@@ -62,3 +62,4 @@ def _bars(axis: Any, names: list[str], values: list[float], colours: list[str], 
     for place, value in zip(places, values, strict=True):
         axis.text(value, place, " " + label.format(value), va="center", fontsize=7)
     axis.set_xticks([])
+    axis.set_xlim(0, 1.15 * max(values))  # room for the labels

@@ -132,11 +132,14 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
         error = (eps.float() - noise).square().mean((1, 2, 3))
         loss = (error * weight[t]).mean()
         loss.backward()
-        ranks.average_gradients(params)
+        if args.average_every == 1:
+            ranks.average_gradients(params)
         norm = torch.nn.utils.clip_grad_norm_(params, 1.0)
         if torch.isfinite(norm):
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if args.average_every > 1 and ((step + 1) % args.average_every == 0 or step + 1 == args.steps):
+            ranks.average_weights(params)
         ema.update(model)
         mean_loss += (loss.item() - mean_loss) / min(step - start + 1, 50)
         if ranks.first and (step + 1) % 50 == 0:
@@ -173,6 +176,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--lr", type=float, default=0.01)
     p.add_argument("--ema", type=float, default=0.998)
     p.add_argument("--processes", type=int, default=1, help="one-thread processes that share the batch")
+    p.add_argument("--average-every", type=int, default=1,
+                   help="1: the processes average gradients; more: their weights every so many steps (busy cores)")
     p.add_argument("--device", default="cpu", help="cpu, cuda or cuda:0 (one process)")
     p.add_argument("--fp32", action="store_true", help="no bfloat16")
     p.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")

@@ -13,13 +13,15 @@ from sow_core.files import atomic_write
 
 from . import failure, plots, summary, tables
 from .methods import ABLATIONS
+from .report import PLAIN
 
 ROOT = PACKAGE.parent
 RESULTS = ROOT / "benchmarks" / "quality" / "results"
 DOCS = ROOT / "docs"
 TITLES = {
     "main": "Methods side by side",
-    "samples": "The same on faces that the model drew itself",
+    "samples": "Methods on faces that the model drew itself",
+    "renders": "Methods on held-out renders, validation split",
     "ablations": "Ablations, on the validation split",
 }
 """Of the known runs, in the order of the page; any other run follows under its own name."""
@@ -81,7 +83,7 @@ def _run(name: str, run: dict[str, Any], pictures: Path) -> tuple[str, list[Path
     """One run's section and the files it shows."""
     parts = [f"## {TITLES.get(name, name)}", "", _setup(run), ""]
     paths: list[Path] = []
-    ablated = [m for m, v in run["methods"].items() if v["group"] == "ablation"]
+    ablated = not any(v["group"] == "peer" and n != PLAIN for n, v in run["methods"].items())
     order = list(run["methods"])
     for setting, methods in run["table"].items():
         best = run["references"][setting]

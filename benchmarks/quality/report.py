@@ -26,8 +26,11 @@ from .summary import add_balance, aggregate
 if TYPE_CHECKING:
     from .session import Session
 
-SHEET_ROWS = 8
+SHEET_ROWS, SHEET_COLUMNS = 8, 12
+"""Cases and methods in a contact sheet: the first ones."""
 TRUTH = "truth"
+KID_CASES = 40
+"""Fewest pictures on each side: the estimate of less is noise."""
 PLAIN = "text_to_image"
 """Its pictures, judged at the faces found in them, say what the failure net makes of sound pictures of the model."""
 
@@ -97,14 +100,21 @@ def _add_kid(session: Session, panel: Panel, table: dict[str, Any]) -> None:
     """The distance of each method's pictures from true renders of the same texts, where there are any."""
     for setting, cases in session.all_cases.items():
         truths = [c.truth for c in cases if c.truth is not None]
-        if len(truths) < 2 or setting not in table:
+        if setting not in table:
+            continue
+        if len(truths) < KID_CASES:
+            if truths:
+                session.skipped.append(f"KID in the setting {setting}: fewer than {KID_CASES} cases are noise")
             continue
         real = panel.features(torch.stack(truths))
+        middle, scale = real.mean(0), real.std(0).clamp(min=1e-3)
         for method in session.options.methods:
             paths = [session.pictures.path(method, c) for c in cases if session.pictures.have(method, c)]
-            if len(paths) >= 2:
+            if len(paths) >= KID_CASES:
                 made = torch.stack([to_tensor(load_picture(p)[0]) for p in paths])
-                table[setting][method.name]["kid"] = {"mean": kid(panel.features(made), real), "n": len(paths)}
+                table[setting][method.name]["kid"] = {
+                    "mean": kid((panel.features(made) - middle) / scale, (real - middle) / scale), "n": len(paths)
+                }  # fmt: skip
 
 
 def _references(session: Session, cases: list[Case]) -> dict[str, float]:
@@ -170,7 +180,7 @@ def markdown(summary: dict[str, Any]) -> str:
 def _sheet(session: Session, setting: str) -> Any:
     cases = session.all_cases[setting][:SHEET_ROWS]
     columns: dict[str, list[Path | None]] = {}
-    for method in session.options.methods:
+    for method in session.options.methods[:SHEET_COLUMNS]:
         paths = [session.pictures.path(method, c) if session.pictures.have(method, c) else None for c in cases]
         if any(paths):
             columns[method.name] = paths

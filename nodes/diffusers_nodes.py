@@ -66,12 +66,7 @@ class SOWGenerate(io.ComfyNode):
                                         "beach. 75 tokens count."),
                 io.String.Input("negative_prompt", default=NEGATIVE_PROMPT, multiline=True,
                                 tooltip="What should not be there. The default is the paper's."),
-                S.seed_input(),
-                S.preset_input(),
-                S.steps_input(),
-                S.cfg_input(),
-                S.cycles_input(),
-                S.attention_input(),
+                *S.sampling_inputs(),
                 io.Int.Input("batch_size", default=1, min=1, max=64,
                              tooltip="Pictures per run. They share encoding and inversion; memory grows with their "
                                      "number."),

@@ -32,12 +32,7 @@ class SOWKSampler(io.ComfyNode):
                 io.Vae.Input("vae", tooltip="The VAE of the same checkpoint. It encodes the condition and decodes the "
                                             "result."),
                 S.layout_input(),
-                S.seed_input(),
-                S.preset_input(),
-                S.steps_input(),
-                S.cfg_input(),
-                S.cycles_input(),
-                S.attention_input(),
+                *S.sampling_inputs(),
                 io.Int.Input("batch_size", default=1, min=1, max=64,
                              tooltip="Pictures per run. They share encoding and inversion, so that each further one "
                                      "costs less; memory grows with their number."),

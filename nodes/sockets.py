@@ -68,6 +68,11 @@ def attention_input() -> io.Input:
                                   "shapes into its neighbourhood.")
 
 
+def sampling_inputs() -> list[io.Input]:
+    """The widgets of a whole run, in the order that saved workflows rely on."""
+    return [seed_input(), preset_input(), steps_input(), cfg_input(), cycles_input(), attention_input()]
+
+
 def option_inputs() -> list[io.Input]:
     return [
         SowCycle.Input("cycle_options", optional=True,

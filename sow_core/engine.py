@@ -57,6 +57,8 @@ class _Run:
         self.schedule = backend.schedule(plan.config.steps)
         device = backend.device
         self.inside = layout.regions.any_condition.to(device)[None, None]
+        self.total = plan.cost.calls
+        self.channels = 0
         self.crops: list[Tensor] = []
         self.canvas: Tensor | None = None
         self.stored: dict[int, Tensor] = {}
@@ -72,6 +74,16 @@ class _Run:
     # -- encoding and trajectories
 
     def encode(self, op: Encode) -> None:
+        if op.crops:
+            self.crops = self._encoded_crops()
+        if op.canvas:
+            self.canvas = self.backend.encode(self.layout.canvas[None])
+        encoded = [*self.crops, *([] if self.canvas is None else [self.canvas])]
+        self.channels = encoded[0].shape[1]
+        self._check_finite(torch.cat([z.flatten() for z in encoded]), "the VAE's encoding")
+
+    def _encoded_crops(self) -> list[Tensor]:
+        """One latent a condition; pictures of one size in one call."""
         by_size: dict[tuple[int, ...], list[int]] = {}
         pictures = [c.image for c in self.layout.conditions]
         for index, picture in enumerate(pictures):
@@ -80,10 +92,7 @@ class _Run:
         for indices in by_size.values():
             encoded = self.backend.encode(torch.stack([pictures[i] for i in indices]))
             latents.update({i: encoded[n : n + 1] for n, i in enumerate(indices)})
-        self.crops = [latents[i] for i in range(len(pictures))]
-        if op.canvas:
-            self.canvas = self.backend.encode(self.layout.canvas[None])
-        self._check_finite(torch.cat([z.flatten() for z in self.crops]), "the VAE's encoding")
+        return [latents[i] for i in range(len(pictures))]
 
     def invert(self, op: Invert) -> Iterator[Event]:
         on_canvas = op.condition is None
@@ -175,7 +184,7 @@ class _Run:
         if self.plan.config.adaptive:
             self._stop_settled(op.cycle)
         calls = len(self.trace.calls)
-        yield Event("cycle", "cycle", calls, self.plan.cost.calls, 0, op.cycle, preview)
+        yield Event("cycle", "cycle", calls, self.total, 0, op.cycle, preview)
 
     def _stop_settled(self, cycle: int) -> None:
         """Take images out of the batch whose change from cycle to cycle has stopped falling.
@@ -237,11 +246,10 @@ class _Run:
         images = tuple(self.state.images) if phase != "invert" else ()
         record = CallRecord(phase, cycle, level, self.schedule.t[level], rows, images, measured)
         self.trace.calls.append(record)
-        return Event("call", phase, len(self.trace.calls), self.plan.cost.calls, level, cycle, x0)
+        return Event("call", phase, len(self.trace.calls), self.total, level, cycle, x0)
 
     def _draw(self) -> Tensor:
-        channels = self.crops[0].shape[1]
-        shape = (channels, self.layout.regions.height, self.layout.regions.width)
+        shape = (self.channels, self.layout.regions.height, self.layout.regions.width)
         return self.noise.draw(shape, self.state.images)
 
     def _canvas_latent(self) -> Tensor:
@@ -294,7 +302,7 @@ def _interpret(run: _Run) -> Iterator[Event]:
             result = run.decode()
             _add(run.trace.seconds, "decode", started)
             calls = len(run.trace.calls)
-            yield Event("done", "decode", calls, run.plan.cost.calls, result=result)
+            yield Event("done", "decode", calls, run.total, result=result)
             return
         phase = PHASES.get(type(op)) or ("refine" if getattr(op, "cycle", None) is None else "cycle")
         _add(run.trace.seconds, phase, started)

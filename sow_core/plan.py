@@ -188,9 +188,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Encode:
-    """VAE-encode the conditions' crops and the canvas (means, not samples)."""
+    """VAE-encode the canvas and the conditions' crops, whichever the run reads (means, not samples)."""
 
     canvas: bool
+    crops: bool = True
     cost = Cost()
 
 
@@ -339,8 +340,8 @@ def build_plan(config: SowConfig, conditions: int = 1) -> Plan:
             return Guidance(config.guidance, negative=negative, extra=config.extra_rows)
         return Guidance(config.guidance, inside=config.guidance_inside, negative=negative)
 
-    ops: list[Op] = [Encode(canvas=config.init != "none" or config.invert_on == "canvas")]
     slice_canvas = config.trajectory == "invert" and config.invert_on == "canvas"
+    ops: list[Op] = [Encode(canvas=config.init != "none" or slice_canvas, crops=not slice_canvas)]
     if slice_canvas:
         ops.append(Invert(hi, guidance("invert"), None))
     elif config.trajectory == "invert":

@@ -24,6 +24,14 @@ def load(path: Path) -> dict[str, Any] | None:
     return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
+def reached(path: Path) -> int:
+    """The step that a checkpoint stands at, to finish a run there."""
+    state = load(path)
+    if state is None:
+        raise SystemExit(f"no checkpoint in {path.parent}: nothing to finish")
+    return state["step"]
+
+
 class Log:
     """One JSON line per report, appended."""
 

@@ -196,10 +196,7 @@ def main(argv: list[str] | None = None) -> None:
     if not (args.out / "vae").exists():
         raise SystemExit(f"no autoencoder in {args.out / 'vae'}: run python -m tools.demo_model.train_vae first")
     if args.finish:
-        state = checkpoint.load(args.out / "unet.pt")
-        if state is None:
-            raise SystemExit(f"no checkpoint in {args.out}: nothing to finish")
-        args.steps = state["step"]
+        args.steps = checkpoint.reached(args.out / "unet.pt")
     launch(train, args, args.processes)
 
 

@@ -197,10 +197,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.device == "cpu":
         torch.set_num_threads(1)
     if args.finish:
-        state = checkpoint.load(args.out / "vae.pt")
-        if state is None:
-            raise SystemExit(f"no checkpoint in {args.out}: nothing to finish")
-        args.steps = state["step"]
+        args.steps = checkpoint.reached(args.out / "vae.pt")
     launch(train, args, args.processes)
 
 

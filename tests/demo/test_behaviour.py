@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.quality.peers import text_to_image
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.box import Box
 from sow_core.composite import paste_back
@@ -61,15 +62,13 @@ def paint(
     return generate(plan if isinstance(plan, Plan) else build_plan(plan), demo, where, seeds)
 
 
-def replacement(place: bool) -> Plan:
-    """Plain text-to-image from noise; with `place`, RePaint's replacement at every level."""
+def replacement() -> Plan:
+    """Hard replacement with deterministic steps: after each one the known cells are the picture's, freshly noised."""
     config = settings(trajectory="noise_fresh", modulation=None)
     guidance = build_plan(config).guidances[0]
     ops: list[Op] = [Encode(canvas=False), NoiseTrajectory(fresh=True), SeedCanvas("none", config.steps)]
     for level in range(config.steps, 0, -1):
-        ops.append(Denoise(level, 0.0, guidance, False, None))
-        if place:
-            ops.append(Place(level - 1, None))
+        ops += [Denoise(level, 0.0, guidance, False, None), Place(level - 1, None)]
     return Plan(config, (*ops, Decode()))
 
 
@@ -89,8 +88,8 @@ def test_the_kept_region_is_kept_and_joined(demo: DiffusersBackend, normal: list
     for where, images in normal:
         pictures = {
             "normal": images,
-            "text": paint(demo, replacement(False), where, SEEDS).images,
-            "replacement": paint(demo, replacement(True), where, SEEDS).images,
+            "text": paint(demo, text_to_image(10, 5.0), where, SEEDS).images,
+            "replacement": paint(demo, replacement(), where, SEEDS).images,
         }
         pictures["paste"] = paste_back(pictures["text"], where, feather=0)
         for name, made in pictures.items():
@@ -179,7 +178,7 @@ def test_a_seed_is_the_same_picture_alone_and_in_a_batch(demo: DiffusersBackend)
 def test_two_faces_on_a_wide_canvas(demo: DiffusersBackend) -> None:
     faces = [face("tom", Box(16, 8, 64, 64)), face("rose", Box(112, 8, 64, 64))]
     where = make_layout(faces, 192, 128)
-    plain = paint(demo, replacement(False), where, [2]).images[0]
+    plain = paint(demo, text_to_image(10, 5.0), where, [2]).images[0]
     ours = paint(demo, settings(), where, [2]).images[0]
     assert ours.shape == (3, 128, 192)
     assert region_error(ours, where) < region_error(plain, where)
@@ -189,7 +188,7 @@ def test_fast_keeps_the_face_too(demo: DiffusersBackend) -> None:
     where = scene()
     fast = replace(preset("fast"), guidance=5.0)
     kept = mean([region_error(x, where) for x in paint(demo, fast, where, SEEDS).images])
-    text = mean([region_error(x, where) for x in paint(demo, replacement(False), where, SEEDS).images])
+    text = mean([region_error(x, where) for x in paint(demo, text_to_image(10, 5.0), where, SEEDS).images])
     assert kept < 0.8 * text
 
 

@@ -15,8 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", default="demo", metavar="MODEL", help="demo or a diffusers folder of the demo world (default: demo)")
     add("--judges", metavar="FOLDER", help="the demo world's judges (default: judges/ in the demo model's folder)")
-    add("--source", choices=("renders", "samples"), default="renders",
-        help="faces from held-out renders, or drawn by the model itself (default: renders)")
     add("--split", choices=("val", "test"), default="test", help="val to tune, test to report (default: test)")
     add("--settings", default=",".join(SETTING_NAMES), metavar="NAME,...", help="default: %(default)s")
     add("--methods", default="main", metavar="NAME,...",

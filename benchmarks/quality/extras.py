@@ -13,15 +13,22 @@ from PIL import Image
 
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.condition import to_picture
+from sow_core.engine import generate
 from sow_core.files import atomic_write
 from sow_core.settings import png_bytes
 from sow_core.sheet import contact_sheet
 
-from . import mass, toy
-from .cases import Case
+from . import mass, peers, toy
+from .cases import SIZE, Case, render_cases
 from .methods import METHODS, Recommended
 from .publish import DOCS, RESULTS, write_page
-from .samples import sampled_cases, text_to_image
+
+
+def text_to_image(backend: DiffusersBackend, prompt: str, seed: int, guidance: float) -> torch.Tensor:
+    """One picture [3, SIZE, SIZE] by plain sampling."""
+    backend.set_prompts({"positive": prompt, "negative": ""})
+    plan = peers.text_to_image(toy.STEPS, guidance, "empty")
+    return generate(plan, backend, peers.blank_layout(SIZE), [seed]).images[0]
 
 
 def toy_experiment(backend: DiffusersBackend, pairs: int, guidance: float) -> tuple[dict[str, Any], Image.Image]:
@@ -77,8 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     values, sheet = toy_experiment(backend, args.pairs, recommended.guidance)
     atomic_write(args.results / "toy.json", json.dumps(values, indent=1) + "\n")
     atomic_write(args.docs / "results" / "toy.png", png_bytes(sheet))
-    cases = list(sampled_cases(backend, "normal", "test", args.cases, recommended.guidance))
-    values, sheet = attention_maps(backend, cases, recommended)
+    values, sheet = attention_maps(backend, render_cases("normal", "test", args.cases), recommended)
     atomic_write(args.results / "masses.json", json.dumps(values) + "\n")
     atomic_write(args.docs / "results" / "masses.png", png_bytes(sheet))
     write_page(args.results, args.docs)

@@ -130,6 +130,8 @@ ABLATIONS = (
     _ablation("trajectory", "invert_crop", "inversion of the crop alone", "invert_on=crop"),
     _ablation("trajectory", "crop_guided", "inversion of the crop alone, refine guided to its end", "invert_on=crop",
               "unguided_tail=0"),
+    *(_ablation("trajectory", f"stride_{n}", f"inversion in calls of {n} levels", f"inversion_stride={n}")
+      for n in (2, 3, 7)),
     _ablation("trajectory", "inversion_guided", "inversion at guidance 3", "inversion_guidance=3"),
     *(_ablation("guidance inside", f"inside_{w:g}", f"refine guidance {w:g} within the condition",
                 f"guidance_inside={w:g}") for w in (1, 2)),

@@ -20,7 +20,6 @@ RESULTS = ROOT / "benchmarks" / "quality" / "results"
 DOCS = ROOT / "docs"
 TITLES = {
     "main": "Methods side by side",
-    "samples": "Methods on faces that the model drew itself",
     "renders": "Methods on held-out renders, validation split",
     "ablations": "Ablations, on the validation split",
 }
@@ -109,11 +108,10 @@ def _run(name: str, run: dict[str, Any], pictures: Path) -> tuple[str, list[Path
 
 
 def _setup(run: dict[str, Any]) -> str:
-    source = {"renders": "faces of held-out renders", "samples": "faces that the model drew itself"}[run["source"]]
     judges = f"judges {run['judges'][:8]}" if run["judges"] else "no judges"
     return (
-        f"Model {run['model'][:8]} at guidance {run['guidance']:g}, {source}, split {run['split']}, {judges}, "
-        f"version {run['version']}."
+        f"Model {run['model'][:8]} at guidance {run['guidance']:g}, faces of held-out renders, split {run['split']}, "
+        f"{judges}, version {run['version']}."
     )
 
 

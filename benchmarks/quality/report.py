@@ -68,7 +68,6 @@ def summarise(session: Session) -> dict[str, Any]:
         "version": __version__,
         "model": session.pictures.model_digest,
         "judges": session.panel.digest if session.panel else None,
-        "source": o.source,
         "split": o.split,
         "cases": {s: len(c) for s, c in session.all_cases.items()},
         "guidance": session.recommended.guidance,
@@ -165,7 +164,7 @@ def markdown(summary: dict[str, Any]) -> str:
     for setting, methods in summary["table"].items():
         best = summary["references"][setting]
         parts += [
-            f"### {setting} ({summary['cases'][setting]} cases, {summary['source']}, split {summary['split']})",
+            f"### {setting} ({summary['cases'][setting]} cases, split {summary['split']})",
             "",
             f"Autoencoder alone: region distance {best['autoencoder_rms']:.3f}. Seam of the face in its own picture: "
             f"{best['own_seam']:.2f}; pasted on gray: {best['pasted_seam']:.2f}.",

@@ -22,7 +22,6 @@ from .judging import Panel
 from .measuring import Measures
 from .methods import Method, Recommended, choose
 from .running import Pictures, layout_of
-from .samples import sampled_cases
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,6 @@ class Options:
 
     model: str
     judges: Path
-    source: str
     split: str
     settings: tuple[str, ...]
     methods: tuple[Method, ...]
@@ -53,7 +51,7 @@ class Options:
             raise SowError(f"Bad --cases {count}: expected 1 to 1000.")
         judges = Path(args.judges) if args.judges else asset_folder("models") / "demo" / "judges"
         methods = tuple(choose(args.methods))
-        return cls(args.model, judges, args.source, args.split, settings, methods, count, not args.no_text,
+        return cls(args.model, judges, args.split, settings, methods, count, not args.no_text,
                    args.report_only, args.device, folder(args.out))  # fmt: skip
 
 
@@ -79,8 +77,6 @@ class Session:
             panel = Panel.load(self.options.judges)
             if panel.failure is None:
                 self.skipped.append("failure rate: train its net with python -m benchmarks.quality.failure")
-            if self.options.source == "samples":
-                self.skipped.append("KID: sampled faces have no true picture of their text")
             return panel
         except FileNotFoundError:
             where = f"there are no judges in {self.options.judges}"
@@ -88,17 +84,9 @@ class Session:
             return None
 
     def cases(self) -> dict[str, list[Case]]:
-        """By setting. Sampled cases need the model; rendered ones only the renderer."""
+        """By setting."""
         o = self.options
-        if o.source == "renders":
-            return {s: render_cases(s, o.split, o.cases) for s in o.settings}
-        kept = o.out / "portraits"
-        kept.mkdir(exist_ok=True)
-        made = {}
-        for setting in o.settings:
-            drawn = sampled_cases(self.backend, setting, o.split, o.cases, self.recommended.guidance, kept)
-            made[setting] = list(tqdm(drawn, f"{setting} faces", o.cases))
-        return made
+        return {s: render_cases(s, o.split, o.cases) for s in o.settings}
 
     def sample_and_measure(self) -> None:
         """Every method on every case, case by case, so that an interrupted run has compared all methods alike."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from benchmarks.quality.broken import KINDS, specimens
 from benchmarks.quality.cases import SETTINGS, SPLITS, render_cases
 from benchmarks.quality.classifier import replace_place, replace_style
-from benchmarks.quality.samples import find_head
 from sow_core.condition import make_layout
 from tools.demo_model.world import HELD_OUT, JUDGE, TRAIN, VALIDATION
 
@@ -76,14 +74,6 @@ def test_place_and_style_words():
         replace_place("a photo of a man", "space")
     with pytest.raises(ValueError, match="no style"):
         replace_style("a man on a beach", "pixel")
-
-
-def test_the_head_is_found_above_the_tie():
-    image = torch.full((3, 128, 128), 0.5)
-    assert find_head(image) is None
-    image[:, 84:128, 60:66] = torch.tensor([0.8, 0.1, 0.1])[:, None, None]
-    x0, _, x1, chin = find_head(image)
-    assert (x0 + x1) / 2 == pytest.approx(63, abs=1) and 72 < chin < 84
 
 
 def test_specimens_of_every_kind():

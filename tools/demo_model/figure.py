@@ -144,20 +144,21 @@ def head(c: Canvas, p: Portrait, g: Geometry) -> None:
 def features(c: Canvas, p: Portrait, g: Geometry) -> None:
     skin, u = SKIN[p.skin], g.u
     ey, eye_x = g.y - 1.0 * u, g.a * p.eye_gap
-    blush = mix(skin, (236, 84, 84), 0.28 if p.skin in ("pale", "light") else 0.16)
+    young = p.age == "young"
+    blush = mix(skin, (236, 84, 84), (0.28 if p.skin in ("pale", "light") else 0.16) * (1.8 if young else 1.0))
     for s in (-1, 1):
-        c.ellipse(g.x + s * g.a * 0.58, g.y + 9 * u, 4.2 * u, 2.8 * u, blush)
+        c.ellipse(g.x + s * g.a * 0.58, g.y + 9 * u, (5.4 if young else 4.2) * u, (3.8 if young else 2.8) * u, blush)
     if p.freckles:
         for s in (-1, 1):
             for dx, dy in ((-2.6, 0), (0.4, 2), (2.8, -0.6)):
                 c.ellipse(g.x + s * g.a * 0.5 + dx * u, g.y + 7 * u + dy * u, 0.95 * u, 0.95 * u, darker(skin, 0.42))
     if p.age == "old":
-        line = darker(skin, 0.34)
+        line = darker(skin, 0.42)
         for k in (0, 1):
-            c.arc(g.x, g.y - (13.2 - 3.4 * k) * u, 8 * u, 2 * u, 200, 340, line, 1.1 * u)
+            c.arc(g.x, g.y - (13.2 - 3.4 * k) * u, 8 * u, 2 * u, 200, 340, line, 1.4 * u)
         for s in (-1, 1):
-            c.line([(g.x + s * 6.5 * u, g.y + 7 * u), (g.x + s * 9.5 * u, g.y + 13 * u)], line, 1.3 * u)
-            c.arc(g.x + s * eye_x, ey + 4.6 * u, 4.6 * u, 2 * u, 20, 160, line, 1.1 * u)
+            c.line([(g.x + s * 6.5 * u, g.y + 7 * u), (g.x + s * 10 * u, g.y + 14 * u)], line, 1.8 * u)
+            c.arc(g.x + s * eye_x, ey + 4.6 * u, 4.8 * u, 2.4 * u, 15, 165, line, 1.6 * u)
     if p.beard == "yes":
         _beard(c, p, g)
     brow = darker(HAIR[p.hair_color], 0.35 if p.hair_color in ("white", "blond") else 0.25)
@@ -168,7 +169,7 @@ def features(c: Canvas, p: Portrait, g: Geometry) -> None:
         c.line([(x - s * 4.4 * u, ey - 7.4 * u - tilt - lift), (x + s * 4.8 * u, ey - 7.0 * u + tilt - lift)], brow,
                2.1 * u * p.brow)  # fmt: skip
         if p.glasses != "sunglasses":
-            _eye(c, p, x, ey, u * p.eye_size, s)
+            _eye(c, p, x, ey, u * p.eye_size * (1.15 if young else 1.0), s)
     nose = darker(skin, 0.26)
     if p.nose == "button":
         c.ellipse(g.x, g.y + 6.2 * u, 2.5 * u, 2.0 * u, nose)

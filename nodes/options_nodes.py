@@ -62,9 +62,10 @@ class SOWCycleOptions(io.ComfyNode):
                 io.Combo.Input("init", options=["invert", "noise", "none"], default=normal.init,
                                tooltip="What the canvas starts from: its inversion, its noised picture (cheaper), or "
                                        "pure noise. It is forgotten within a few cycles."),
-                io.Combo.Input("fill", options=["gray", "keep"], default=normal.fill,
-                               tooltip="What the crop shows outside its mask: gray, or its own pixels, which avoids a "
-                                       "gray halo at the edge."),
+                io.Combo.Input("fill", options=["gray", "keep", "extend"], default=normal.fill,
+                               tooltip="What surrounds the kept pixels before encoding: gray, the picture's own pixels "
+                                       "within its box (keep), or the colours of the kept edge carried outward "
+                                       "(extend). The last two avoid a gray halo at the edge."),
                 io.Float.Input("coverage", default=normal.coverage, min=0.01, max=1.0, step=0.05, round=0.001,
                                tooltip="How much of an 8-pixel cell the mask must cover for the cell to be kept. 1 "
                                        "keeps whole cells only and leaves no halo; low values keep the rim too."),
@@ -79,6 +80,10 @@ class SOWCycleOptions(io.ComfyNode):
                 io.Float.Input("tolerance", default=normal.tolerance, min=0.0, max=1.0, step=0.01, round=0.001,
                                tooltip="The relative change between two cycles that counts as settled when adaptive "
                                        "is on. Higher stops earlier."),
+                io.Int.Input("inversion_stride", default=normal.inversion_stride, min=1, max=10,
+                             tooltip="How many levels each call of the inversion spans. 1 asks the model at every "
+                                     "level; 2 or 3 take half or a third of the calls and keep the condition less "
+                                     "exactly."),
             ],
             outputs=[SowCycle.Output("cycle_options", tooltip="For the cycle_options of the SOW samplers.")],
         )
@@ -97,13 +102,14 @@ class SOWCycleOptions(io.ComfyNode):
 
     @classmethod
     def execute(cls, hi, lo, preserve, cycle_eta, refine_eta, guidance_inside, unguided_tail, inversion_guidance,
-                trajectory, invert_on, init, fill, coverage, grid, adaptive, min_cycles, tolerance) -> io.NodeOutput:
+                trajectory, invert_on, init, fill, coverage, grid, adaptive, min_cycles, tolerance,
+                inversion_stride=1) -> io.NodeOutput:
         values = {
             "hi": hi, "lo": lo, "preserve": parse_levels(preserve), "cycle_eta": cycle_eta, "refine_eta": refine_eta,
             "guidance_inside": None if guidance_inside < 0 else guidance_inside, "unguided_tail": unguided_tail,
             "inversion_guidance": inversion_guidance, "trajectory": trajectory, "invert_on": invert_on, "init": init,
             "fill": fill, "coverage": coverage, "grid_shift": int(grid == "t 701"), "adaptive": adaptive,
-            "min_cycles": min_cycles, "tolerance": tolerance,
+            "min_cycles": min_cycles, "tolerance": tolerance, "inversion_stride": inversion_stride,
         }
         replace(SowConfig(), **values)  # a value that was linked is checked here
         return io.NodeOutput(values)

@@ -20,6 +20,9 @@ from .regions import Regions, cell_coverage
 
 GRAY = 128 / 255
 """The canvas and the surroundings of a condition [paper: gray]."""
+REACH = 2 * CELL
+"""px that fill="extend" carries the kept colours outward: past the cell at the edge and its neighbour."""
+Fill = Literal["gray", "keep", "extend"]
 
 
 @dataclass(frozen=True)
@@ -115,14 +118,14 @@ def make_layout(
     *,
     background: Tensor | tuple[float, float, float] | None = None,
     coverage: float = 0.5,
-    fill: Literal["gray", "keep"] = "gray",
+    fill: Fill = "gray",
 ) -> Layout:
     """Resize, snap and paste: the paper's condition preprocessing, for several conditions.
 
     width, height: canvas px, multiples of 8. background: a colour 0..1, a picture [3, H, W], or gray.
     A box is snapped to the 8-px grid *before* pasting, so that pixels and latents agree. Later
-    conditions lie on top of earlier ones. Raises SowError for a box outside the canvas or a mask that
-    keeps no whole latent cell.
+    conditions lie on top of earlier ones. fill: what surrounds the kept pixels, see `SowConfig`; it never covers
+    another condition's. Raises SowError for a box outside the canvas or a mask that keeps no whole latent cell.
     """
     check_size(width, height)
     if not conditions:
@@ -141,8 +144,16 @@ def make_layout(
         if not item.box.inside(width, height):
             raise SowError(f"The {name} {condition.box}, on the {CELL}-px grid {item.box}, leaves the canvas.")
         prepared.append(item)
-        window = canvas[:, item.box.y : item.box.bottom, item.box.x : item.box.right]
+    if fill == "keep":
+        for item in prepared:
+            _window(canvas, item.box).copy_(item.image)
+    kept = torch.zeros(1, height, width)
+    for item in prepared:
+        window = _window(canvas, item.box)
         window.copy_(torch.where(item.mask > 0.5, item.image, window))
+        _window(kept, item.box).copy_(torch.maximum(_window(kept, item.box), item.mask))
+    if fill == "extend":
+        canvas = extend(canvas, kept[0])
     regions = Regions.build(
         [c.cells for c in prepared],
         [c.box for c in prepared],
@@ -153,8 +164,12 @@ def make_layout(
     return Layout(canvas, tuple(prepared), regions, under)
 
 
-def prepare(condition: Condition, coverage: float, fill: Literal["gray", "keep"]) -> PreparedCondition:
-    """Resize a condition to its snapped box; gray (or its own pixels) outside the mask."""
+def _window(x: Tensor, box: Box) -> Tensor:
+    return x[:, box.y : box.bottom, box.x : box.right]
+
+
+def prepare(condition: Condition, coverage: float, fill: Fill) -> PreparedCondition:
+    """Resize a condition to its snapped box; outside the mask gray, its own pixels or its extended edge."""
     box = condition.box.snap()
     size = (box.height, box.width)
     image = _resized(condition.image, size).clamp(0, 1)
@@ -165,9 +180,25 @@ def prepare(condition: Condition, coverage: float, fill: Literal["gray", "keep"]
             f"The mask keeps no whole {CELL}-px cell at {box.width}x{box.height} px; "
             "enlarge the box or the mask, or lower coverage."
         )
-    if fill == "gray":
+    if fill != "keep":
         image = torch.where(mask > 0.5, image, torch.tensor(GRAY))
+    if fill == "extend":
+        image = extend(image, mask)
     return PreparedCondition(image, mask, box, cells)
+
+
+def extend(image: Tensor, mask: Tensor, reach: int = REACH) -> Tensor:
+    """The picture [3, h, w] with the colours inside the mask [h, w] (0 or 1) carried outward by `reach` px.
+
+    Ring by ring: each pixel next to known ones takes their mean. Pixels inside and beyond stay as they are.
+    """
+    known, x = mask[None, None].float(), image[None].float()
+    for _ in range(reach):
+        weight = F.avg_pool2d(known, 3, stride=1, padding=1)
+        colour = F.avg_pool2d(x * known, 3, stride=1, padding=1) / weight.clamp(min=1e-6)
+        x = torch.where((weight > 1e-6) & (known < 0.5), colour, x)
+        known = (weight > 1e-6).float()
+    return x[0]
 
 
 def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:

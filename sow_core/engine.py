@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -99,12 +100,12 @@ class _Run:
         z = self._canvas_latent() if on_canvas else self.crops[op.condition]  # type: ignore[index]
         levels = [z]
         inside = self.inside if on_canvas else None
-        for level in range(op.level):
-            eps = op.guidance.combine(self._predict(z, level + 1, op.guidance.rows), inside)
-            clean = to_x0(z, eps, self.schedule, level)
-            z = invert_step(z, eps, self.schedule, level, level + 1)
-            levels.append(z)
-            yield self._called("invert", level + 1, None, op.guidance.rows, clean)
+        for below, stop in pairwise((0, *op.stops)):
+            eps = op.guidance.combine(self._predict(z, stop, op.guidance.rows), inside)
+            clean = to_x0(z, eps, self.schedule, below)
+            levels += [invert_step(z, eps, self.schedule, below, k) for k in range(below + 1, stop + 1)]
+            z = levels[-1]
+            yield self._called("invert", stop, None, op.guidance.rows, clean)
         self._check_finite(z, "the inversion")
         for level, latent in enumerate(levels):
             if on_canvas:

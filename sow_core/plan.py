@@ -20,7 +20,7 @@ from .strength import Modulation
 Trajectory = Literal["invert", "noise", "noise_fresh"]
 Init = Literal["invert", "noise", "none"]
 InvertOn = Literal["crop", "canvas"]
-Fill = Literal["gray", "keep"]
+Fill = Literal["gray", "keep", "extend"]
 
 NEGATIVE_PROMPT = "a bad quality and low-resolution image, extra fingers, deformed hands"
 """The paper's negative prompt [paper]."""
@@ -40,12 +40,15 @@ class SowConfig:
     unguided_tail: this many last refine steps run without guidance, in single rows [ours; cf. guidance in a
       limited interval, Kynkäänniemi et al. 2024]: cheaper, and inside the condition the inversion's way back.
     inversion_guidance: scale of both inversions (1 [ours]: CFG there buys nothing and doubles its rows).
+    inversion_stride: levels per model call of an inversion, 1..1000; the levels between two calls lie on the same
+      predicted noise [ours]. 1 asks the model at every level [paper].
     trajectory: where the condition's stored latents come from: "invert" [paper], forward "noise"
       with one noise for all levels, or "noise_fresh" with a new one at each use (RePaint's way).
     invert_on: invert the "crop" alone [COW], or the whole "canvas" once and slice it [ours]: one inversion
       for all conditions and the seed, at the size the model knows; small crops are out of its distribution.
     init: canvas seed: "invert" the canvas to lo [paper], forward "noise" it to hi, or "none": pure noise.
-    fill: what the condition's crop shows outside its mask: "gray" [COW], or "keep" its own pixels [ours].
+    fill: what is encoded around the mask: "gray" [paper], "keep" the picture's own pixels within its box [ours], or
+      "extend" the kept edge's colours outward, so that no gray gets into the cells at the edge [ours].
     coverage: share of a latent cell that the mask must cover for the cell to be kept, 0 < c <= 1.
     modulation: dynamic attention modulation of the cycle; None: off.
     grid_shift: 0: level 7 is t = 601, as the predecessor evaluates it; 1: the literal t = 701.
@@ -67,6 +70,7 @@ class SowConfig:
     guidance_inside: float | None = None
     unguided_tail: int = 2
     inversion_guidance: float = 1.0
+    inversion_stride: int = 1
     trajectory: Trajectory = "invert"
     invert_on: InvertOn = "canvas"
     init: Init = "invert"
@@ -99,6 +103,7 @@ class SowConfig:
         check(inside is None or 0 <= inside <= 100, "guidance_inside", "0 to 100, or none")
         check(0 <= self.unguided_tail <= 1000, "unguided_tail", "0 to 1000")
         check(1 <= self.inversion_guidance <= 100, "inversion_guidance", "1 to 100")
+        check(1 <= self.inversion_stride <= 1000, "inversion_stride", "1 to 1000")
         check(self.trajectory in get_args(Trajectory), "trajectory", " | ".join(get_args(Trajectory)))
         check(self.invert_on in get_args(InvertOn), "invert_on", " | ".join(get_args(InvertOn)))
         check(self.init in get_args(Init), "init", " | ".join(get_args(Init)))
@@ -202,11 +207,18 @@ class Invert:
     level: int
     guidance: Guidance
     condition: int | None
+    stride: int = 1
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """The levels at which the model is asked: every `stride`-th, and the last."""
+        return tuple(min(k, self.level) for k in range(self.stride, self.level + self.stride, self.stride))
 
     @property
     def cost(self) -> Cost:
-        rows = self.level * len(self.guidance.rows)
-        return Cost(self.level, *((rows, 0) if self.condition is None else (0, rows)))
+        calls = len(self.stops)
+        rows = calls * len(self.guidance.rows)
+        return Cost(calls, *((rows, 0) if self.condition is None else (0, rows)))
 
 
 @dataclass(frozen=True)
@@ -343,13 +355,13 @@ def build_plan(config: SowConfig, conditions: int = 1) -> Plan:
     slice_canvas = config.trajectory == "invert" and config.invert_on == "canvas"
     ops: list[Op] = [Encode(canvas=config.init != "none" or slice_canvas, crops=not slice_canvas)]
     if slice_canvas:
-        ops.append(Invert(hi, guidance("invert"), None))
+        ops.append(Invert(hi, guidance("invert"), None, config.inversion_stride))
     elif config.trajectory == "invert":
-        ops += [Invert(hi, guidance("invert"), index) for index in range(conditions)]
+        ops += [Invert(hi, guidance("invert"), index, config.inversion_stride) for index in range(conditions)]
     else:
         ops.append(NoiseTrajectory(config.trajectory == "noise_fresh"))
     if config.init == "invert" and not slice_canvas:
-        ops.append(Invert(lo, guidance("invert"), None))
+        ops.append(Invert(lo, guidance("invert"), None, config.inversion_stride))
     # Without cycles there is nothing to be noised up for: start where the refine starts.
     seeded = lo if config.init == "invert" or config.cycles == 0 else hi
     ops.append(SeedCanvas(config.init, seeded))

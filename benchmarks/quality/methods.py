@@ -117,6 +117,10 @@ ABLATIONS = (
     _ablation("attention", "no_indicator", "without the indicator's gate", "modulation.threshold=0"),
     _ablation("attention", "all_rows", "modulating all rows", "modulation.rows=all"),
     _ablation("attention", "strong", "S and E three times as strong", "modulation.suppress=6", "modulation.enhance=3"),
+    _ablation("attention", "one_way", "nearly one-way attention: S 20, E 3, all rows, no decay, no gate",
+              "modulation.suppress=20", "modulation.enhance=3", "modulation.suppress_rate=0",
+              "modulation.enhance_rate=0", "modulation.distance_rate=0", "modulation.threshold=0",
+              "modulation.rows=all"),
     *(_ablation("cycles", f"cycles_{n}", f"{n} cycles", f"cycles={n}") for n in (0, 1, 2, 3, 5, 7, 15, 20)),
     *(_ablation("cycle ends", f"ends_{hi}_{lo}", f"cycle between levels {hi} and {lo}",
                 *(["preserve=3"] if lo == 4 else []), f"hi={hi}", f"lo={lo}")
@@ -137,7 +141,9 @@ ABLATIONS = (
                 f"guidance_inside={w:g}") for w in (1, 2)),
     *(_ablation("unguided tail", f"tail_{n}", f"{n} last steps without guidance", f"unguided_tail={n}")
       for n in (0, 1, 3, 5)),
-    _ablation("fill", "fill_keep", "the crop's own pixels around the mask", "fill=keep"),
+    _ablation("fill", "fill_keep", "the picture's own pixels around the mask", "fill=keep"),
+    _ablation("fill", "fill_extend", "the edge's colours carried outward", "fill=extend"),
+    _ablation("fill", "extend_strict", "the same, whole cells only", "fill=extend", "coverage=1.0"),
     _ablation("fill", "coverage_strict", "only cells that the mask covers whole", "coverage=1.0"),
     _ablation("stop", "adaptive", "cycles until the picture settles", "adaptive=true"),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sow_core.box import Box
 from sow_core.composite import feathered, paste_back
-from sow_core.condition import GRAY, Condition, make_layout, to_picture, to_tensor
+from sow_core.condition import GRAY, Condition, Fill, extend, make_layout, to_picture, to_tensor
 from sow_core.errors import SowError
 from sow_core.fidelity import kept_mask, psnr, region_error, seam_contrast
 
@@ -25,15 +25,48 @@ def test_a_condition_is_pasted_on_gray() -> None:
     assert layout.regions.any_condition.sum() == 16
 
 
-def test_outside_the_mask_is_gray_or_its_own() -> None:
+@pytest.mark.parametrize(
+    ("fill", "near", "far", "beside"), [("gray", GRAY, GRAY, GRAY), ("keep", 0.3, 0.3, GRAY), ("extend", 0.9, 0.9, 0.9)]
+)
+def test_what_surrounds_the_kept_pixels(fill: Fill, near: float, far: float, beside: float) -> None:
     mask = torch.zeros(32, 32)
     mask[:16] = 1
-    half = Condition(torch.full((3, 32, 32), 0.9), mask, Box(0, 0, 32, 32))
-    for fill, value in (("gray", GRAY), ("keep", 0.9)):
-        layout = make_layout([half], 64, 64, fill=fill)  # type: ignore[arg-type]
-        assert layout.conditions[0].image[0, 20, 5] == pytest.approx(value)
-        assert layout.canvas[0, 20, 5] == pytest.approx(GRAY), "the canvas shows kept pixels only"
+    picture = torch.where(mask > 0.5, 0.9, 0.3).expand(3, -1, -1)
+    layout = make_layout([Condition(picture, mask, Box(0, 0, 32, 32))], 64, 64, fill=fill)
+    for image in (layout.conditions[0].image, layout.canvas):
+        assert image[0, 8, 5] == pytest.approx(0.9)
+        assert image[0, 17, 5] == pytest.approx(near) and image[0, 31, 5] == pytest.approx(far)
+    assert layout.canvas[0, 8, 40] == pytest.approx(beside)
+    assert layout.canvas[0, 60, 60] == pytest.approx(GRAY)
     assert layout.regions.any_condition.sum() == 8
+
+
+@pytest.mark.parametrize("fill", ["keep", "extend"])
+def test_a_fill_never_covers_what_another_condition_keeps(fill: Fill) -> None:
+    mask = torch.zeros(32, 32)
+    mask[:, :16] = 1
+    left = Condition(torch.full((3, 32, 32), 0.2), torch.ones(32, 32), Box(24, 0, 32, 32))
+    over = Condition(torch.full((3, 32, 32), 0.8), mask, Box(8, 0, 32, 32))
+    canvas = make_layout([left, over], 64, 64, fill=fill).canvas
+    assert canvas[0, 10, 10] == pytest.approx(0.8) and canvas[0, 10, 30] == pytest.approx(0.2)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 1000), reach=st.integers(1, 20))
+def test_extending_changes_only_the_ring(seed: int, reach: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(3, 40, 40, generator=generator)
+    y, x = (int(v) for v in torch.randint(5, 30, (2,), generator=generator))
+    mask = torch.zeros(40, 40)
+    mask[y : y + 5, x : x + 5] = 1
+    out = extend(image, mask, reach)
+    ring = torch.zeros(40, 40, dtype=torch.bool)
+    ring[max(y - reach, 0) : y + 5 + reach, max(x - reach, 0) : x + 5 + reach] = True
+    ring &= mask < 0.5
+    assert torch.equal(out[:, ~ring], image[:, ~ring])
+    kept = image[:, y : y + 5, x : x + 5].flatten(1)
+    low, high = kept.amin(1) - 1e-5, kept.amax(1) + 1e-5
+    assert (out[:, ring] >= low[:, None]).all() and (out[:, ring] <= high[:, None]).all()
 
 
 @settings(deadline=None, max_examples=60)

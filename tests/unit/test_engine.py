@@ -224,3 +224,30 @@ def test_the_trace_is_json() -> None:
     report = json.loads(json.dumps(result.trace.as_dict()))
     assert report["model_calls"] == 32 and report["cycles"] == [10]
     assert set(report["seconds"]) == {"encode", "invert", "cycle", "refine", "decode"}
+
+
+@pytest.mark.parametrize("stride", [2, 3, 7])
+def test_a_strided_inversion_asks_at_its_stops_and_keeps_the_condition(stride: int) -> None:
+    """Level 0 is stored as encoded, so writing it back at the end gives the condition whatever lies between."""
+    where, backend = layout(), GaussianBackend()
+    plan = build_plan(replace(PLAIN, inversion_stride=stride, preserve=(4, 0)))
+    result = generate(plan, backend, where, [0])
+    asked = [c.level for c in result.trace.calls if c.phase == "invert"]
+    assert asked == [c["level"] for c in backend.calls[: len(asked)]] == sorted({*range(stride, 8, stride), 7})
+    encoded = backend.encode(where.canvas[None])
+    assert torch.equal(inside(result.latents, where), inside(encoded, where))
+
+
+def test_a_strided_inversion_comes_near_the_full_one() -> None:
+    """Near the stored states of every level, and nearer with more calls."""
+    where = layout()
+
+    def states(stride: int) -> list[Tensor]:
+        backend = GaussianBackend()
+        generate(build_plan(replace(PLAIN, inversion_stride=stride)), backend, where, [0])
+        cycle = [c for c in backend.calls if len(c["rows"]) == 2][:2]
+        return [inside(c["x"], where) for c in cycle]
+
+    full = states(1)
+    errors = [max(float((a - b).square().mean().sqrt()) for a, b in zip(full, states(n), strict=True)) for n in (2, 7)]
+    assert 0 < errors[0] < errors[1] < 0.5

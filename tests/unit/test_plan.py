@@ -33,6 +33,13 @@ def test_costs_of_the_published_variants() -> None:
     assert cost(unguided_tail=0, trajectory="noise", init="noise", cycles=5) == Cost(15, 30, 0)
 
 
+def test_a_stride_saves_inversion_calls() -> None:
+    assert [cost(inversion_stride=n).rows - cost().rows for n in (1, 2, 3, 7, 9)] == [0, -3, -4, -6, -6]
+    assert cost(inversion_stride=2, invert_on="crop", unguided_tail=0) == Cost(32, 53, 4)
+    invert = build_plan(SowConfig(inversion_stride=3)).ops[1]
+    assert isinstance(invert, Invert) and invert.stops == (3, 6, 7)
+
+
 def test_each_crop_is_inverted_but_the_canvas_once() -> None:
     assert cost(3, invert_on="crop") == cost(1, invert_on="crop") + Cost(14, 0, 14)
     assert cost(3) == cost(1)
@@ -104,6 +111,7 @@ def test_without_cycles_nothing_is_noised_up() -> None:
         ("renoise_shift", 4),
         ("negative_in", ("sleep",)),
         ("unguided_tail", -1),
+        ("inversion_stride", 0),
         ("tolerance", 2.0),
     ],
 )

@@ -135,8 +135,8 @@ class _Run:
 
     def _at_level(self, level: int) -> Tensor:
         """The condition's latents at a level, [1 or N, C, h, w]."""
-        if self.plan.config.trajectory == "invert":
-            return self.stored[level]
+        if level == 0 or self.plan.config.trajectory == "invert":
+            return self.stored[level]  # level 0 is the picture itself, not a first touch of noise
         noise = self._draw() if self.fixed_noise is None else self.fixed_noise[self.state.images]
         return add_noise(self.stored[0], noise, self.schedule, level)
 

@@ -24,7 +24,7 @@ CASES = [
     ("tom", "a photo of a smiling man wearing a blue suit on a beach"),
     ("rose", "a photo of a smiling woman wearing a red dress in a forest"),
     ("kai", "a photo of a serious man wearing a green hoodie in a city at night"),
-    ("walt", "a photo of an old man with a beard wearing a black suit in the snow"),
+    ("walt", "a photo of an old man with a beard wearing glasses and a black suit in snowy mountains"),
     ("mia", "a photo of a sad woman wearing an orange t-shirt in a flower garden"),
 ]
 BOX = Box(32, 24, 64, 64)

@@ -36,7 +36,7 @@ from sow_core.plan import (
 EXAMPLES = Path(__file__).resolve().parents[2] / "pictures"
 FACES = ("tom", "rose")
 SEEDS = [1, 2]
-PROMPT = "a photo of a smiling person wearing a red t-shirt in snow"
+PROMPT = "a photo of a smiling person wearing a red t-shirt in snowy mountains"
 OTHER = "a photo of a smiling person wearing a red t-shirt in a city at night"
 
 

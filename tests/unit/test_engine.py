@@ -135,9 +135,10 @@ def test_adaptive_stop_respects_the_minimum() -> None:
     assert generate(build_plan(config), GaussianBackend(), layout(), [0]).trace.cycles == [7]
 
 
-def test_conditions_keep_their_own_pictures() -> None:
+@pytest.mark.parametrize("trajectory", ["invert", "noise", "noise_fresh"])
+def test_conditions_keep_their_own_pictures(trajectory: str) -> None:
     where = layout(2)
-    pinned = replace(PLAIN, preserve=(4, 0), invert_on="crop")
+    pinned = replace(PLAIN, preserve=(4, 0), invert_on="crop", trajectory=trajectory)
     latents = generate(build_plan(pinned, 2), GaussianBackend(), where, [0]).latents
     backend = GaussianBackend()
     for item in where.conditions:

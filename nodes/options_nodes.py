@@ -103,7 +103,7 @@ class SOWCycleOptions(io.ComfyNode):
     @classmethod
     def execute(cls, hi, lo, preserve, cycle_eta, refine_eta, guidance_inside, unguided_tail, inversion_guidance,
                 trajectory, invert_on, init, fill, coverage, grid, adaptive, min_cycles, tolerance,
-                inversion_stride=1) -> io.NodeOutput:
+                inversion_stride=2) -> io.NodeOutput:
         values = {
             "hi": hi, "lo": lo, "preserve": parse_levels(preserve), "cycle_eta": cycle_eta, "refine_eta": refine_eta,
             "guidance_inside": None if guidance_inside < 0 else guidance_inside, "unguided_tail": unguided_tail,

@@ -78,9 +78,11 @@ def load_condition(
 
 @dataclass(frozen=True)
 class PreparedCondition:
-    """A condition at its size on the canvas: image [3, H, W], mask [H, W] of 0 or 1, box on the 8-px grid."""
+    """A condition at its size on the canvas: image [3, H, W], gray outside its mask [H, W] of 0 or 1, box on the
+    8-px grid; filled: the picture as it is encoded."""
 
     image: Tensor
+    filled: Tensor
     mask: Tensor
     box: Box
     cells: Tensor
@@ -88,9 +90,11 @@ class PreparedCondition:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a run starts from: the pasted canvas [3, H, W], the prepared conditions, and their regions."""
+    """What a run starts from: the pasted canvas [3, H, W], the prepared conditions, and their regions; filled: the
+    canvas as it is encoded, with something other than its background around what is kept."""
 
     canvas: Tensor
+    filled: Tensor
     conditions: tuple[PreparedCondition, ...]
     regions: Regions
     background: Tensor
@@ -118,7 +122,7 @@ def make_layout(
     *,
     background: Tensor | tuple[float, float, float] | None = None,
     coverage: float = 0.5,
-    fill: Fill = "gray",
+    fill: Fill = "extend",
 ) -> Layout:
     """Resize, snap and paste: the paper's condition preprocessing, for several conditions.
 
@@ -144,16 +148,19 @@ def make_layout(
         if not item.box.inside(width, height):
             raise SowError(f"The {name} {condition.box}, on the {CELL}-px grid {item.box}, leaves the canvas.")
         prepared.append(item)
-    if fill == "keep":
-        for item in prepared:
-            _window(canvas, item.box).copy_(item.image)
     kept = torch.zeros(1, height, width)
     for item in prepared:
         window = _window(canvas, item.box)
         window.copy_(torch.where(item.mask > 0.5, item.image, window))
         _window(kept, item.box).copy_(torch.maximum(_window(kept, item.box), item.mask))
-    if fill == "extend":
-        canvas = extend(canvas, kept[0])
+    filled = canvas
+    if fill == "keep":
+        filled = canvas.clone()
+        for item in prepared:
+            window = _window(filled, item.box)
+            window.copy_(torch.where(_window(kept, item.box) > 0.5, window, item.filled))
+    elif fill == "extend":
+        filled = extend(canvas, kept[0])
     regions = Regions.build(
         [c.cells for c in prepared],
         [c.box for c in prepared],
@@ -161,7 +168,7 @@ def make_layout(
         height // CELL,
         width // CELL,
     )
-    return Layout(canvas, tuple(prepared), regions, under)
+    return Layout(canvas, filled, tuple(prepared), regions, under)
 
 
 def _window(x: Tensor, box: Box) -> Tensor:
@@ -169,7 +176,7 @@ def _window(x: Tensor, box: Box) -> Tensor:
 
 
 def prepare(condition: Condition, coverage: float, fill: Fill) -> PreparedCondition:
-    """Resize a condition to its snapped box; outside the mask gray, its own pixels or its extended edge."""
+    """Resize a condition to its snapped box; what is encoded outside its mask is gray, its own pixels or its edge's."""
     box = condition.box.snap()
     size = (box.height, box.width)
     image = _resized(condition.image, size).clamp(0, 1)
@@ -180,11 +187,9 @@ def prepare(condition: Condition, coverage: float, fill: Fill) -> PreparedCondit
             f"The mask keeps no whole {CELL}-px cell at {box.width}x{box.height} px; "
             "enlarge the box or the mask, or lower coverage."
         )
-    if fill != "keep":
-        image = torch.where(mask > 0.5, image, torch.tensor(GRAY))
-    if fill == "extend":
-        image = extend(image, mask)
-    return PreparedCondition(image, mask, box, cells)
+    shown = torch.where(mask > 0.5, image, torch.tensor(GRAY))
+    filled = {"gray": shown, "keep": image}.get(fill)
+    return PreparedCondition(shown, extend(shown, mask) if filled is None else filled, mask, box, cells)
 
 
 def extend(image: Tensor, mask: Tensor, reach: int = REACH) -> Tensor:

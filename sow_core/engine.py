@@ -78,7 +78,7 @@ class _Run:
         if op.crops:
             self.crops = self._encoded_crops()
         if op.canvas:
-            self.canvas = self.backend.encode(self.layout.canvas[None])
+            self.canvas = self.backend.encode(self.layout.filled[None])
         encoded = [*self.crops, *([] if self.canvas is None else [self.canvas])]
         self.channels = encoded[0].shape[1]
         self._check_finite(torch.cat([z.flatten() for z in encoded]), "the VAE's encoding")
@@ -86,7 +86,7 @@ class _Run:
     def _encoded_crops(self) -> list[Tensor]:
         """One latent a condition; pictures of one size in one call."""
         by_size: dict[tuple[int, ...], list[int]] = {}
-        pictures = [c.image for c in self.layout.conditions]
+        pictures = [c.filled for c in self.layout.conditions]
         for index, picture in enumerate(pictures):
             by_size.setdefault(tuple(picture.shape), []).append(index)
         latents: dict[int, Tensor] = {}

@@ -32,7 +32,8 @@ class SowConfig:
 
     steps: DDIM steps of the whole noise range, 1..1000 (10 [paper]).
     hi, lo: levels between which the cycle runs, steps >= hi > lo >= 0 ("700 -> 500": 7, 5 [paper]).
-    cycles: J, 0..1000 (10 [paper]; its Table IV has 5 at half the time).
+    cycles: J, 0..1000 (10 [paper]; 5 is in its Table IV, at half the time with the identity kept better, and measured
+      as well here).
     preserve: levels of the refine at which the condition is written back (ID levels [paper]).
     cycle_eta, refine_eta: DDIM eta 0..1 inside the cycle (1 [COW]) and in the refine [paper].
     guidance: classifier-free guidance scale w >= 1 (7.5 [paper]).
@@ -62,7 +63,7 @@ class SowConfig:
     steps: int = 10
     hi: int = 7
     lo: int = 5
-    cycles: int = 10
+    cycles: int = 5
     preserve: tuple[int, ...] = (4, 3)
     cycle_eta: float = 1.0
     refine_eta: float = 0.0
@@ -70,11 +71,11 @@ class SowConfig:
     guidance_inside: float | None = None
     unguided_tail: int = 2
     inversion_guidance: float = 1.0
-    inversion_stride: int = 1
+    inversion_stride: int = 2
     trajectory: Trajectory = "invert"
     invert_on: InvertOn = "canvas"
     init: Init = "invert"
-    fill: Fill = "gray"
+    fill: Fill = "extend"
     coverage: float = 0.5
     modulation: Modulation | None = field(default_factory=Modulation)
     grid_shift: int = 0
@@ -156,13 +157,16 @@ PRESETS: dict[str, SowConfig] = {
     "normal": SowConfig(),
     "attribute": SowConfig(preserve=(4,), refine_eta=0.1),
     "style": SowConfig(preserve=(4,), refine_eta=1.0),
-    "fast": SowConfig(cycles=4, init="noise"),
+    "fast": SowConfig(cycles=2, init="noise", inversion_stride=7, unguided_tail=3),
     "cow_official": SowConfig(
+        cycles=10,
         preserve=(4,),
         refine_eta=0.1,
         unguided_tail=0,
         inversion_guidance=7.5,
+        inversion_stride=1,
         invert_on="crop",
+        fill="gray",
         modulation=None,
         renoise_shift=1,
         extra_rows=True,

@@ -121,7 +121,7 @@ ABLATIONS = (
               "modulation.suppress=20", "modulation.enhance=3", "modulation.suppress_rate=0",
               "modulation.enhance_rate=0", "modulation.distance_rate=0", "modulation.threshold=0",
               "modulation.rows=all"),
-    *(_ablation("cycles", f"cycles_{n}", f"{n} cycles", f"cycles={n}") for n in (0, 1, 2, 3, 5, 7, 15, 20)),
+    *(_ablation("cycles", f"cycles_{n}", f"{n} cycles", f"cycles={n}") for n in (0, 1, 2, 3, 4, 7, 10, 15, 20)),
     *(_ablation("cycle ends", f"ends_{hi}_{lo}", f"cycle between levels {hi} and {lo}",
                 *(["preserve=3"] if lo == 4 else []), f"hi={hi}", f"lo={lo}")
       for hi, lo in ((6, 5), (8, 5), (9, 5), (7, 6), (8, 6), (6, 4))),
@@ -135,15 +135,14 @@ ABLATIONS = (
     _ablation("trajectory", "crop_guided", "inversion of the crop alone, refine guided to its end", "invert_on=crop",
               "unguided_tail=0"),
     *(_ablation("trajectory", f"stride_{n}", f"inversion in calls of {n} levels", f"inversion_stride={n}")
-      for n in (2, 3, 7)),
+      for n in (1, 3, 7)),
     _ablation("trajectory", "inversion_guided", "inversion at guidance 3", "inversion_guidance=3"),
     *(_ablation("guidance inside", f"inside_{w:g}", f"refine guidance {w:g} within the condition",
                 f"guidance_inside={w:g}") for w in (1, 2)),
     *(_ablation("unguided tail", f"tail_{n}", f"{n} last steps without guidance", f"unguided_tail={n}")
       for n in (0, 1, 3, 5)),
     _ablation("fill", "fill_keep", "the picture's own pixels around the mask", "fill=keep"),
-    _ablation("fill", "fill_extend", "the edge's colours carried outward", "fill=extend"),
-    _ablation("fill", "extend_strict", "the same, whole cells only", "fill=extend", "coverage=1.0"),
+    _ablation("fill", "fill_gray", "gray around the mask", "fill=gray"),
     _ablation("fill", "coverage_strict", "only cells that the mask covers whole", "coverage=1.0"),
     _ablation("stop", "adaptive", "cycles until the picture settles", "adaptive=true"),
 )  # fmt: skip

@@ -35,7 +35,7 @@ def gray_halo(image: Tensor, layout: Layout, width: int = 4, tolerance: float = 
 
 def autoencoder(backend: DiffusersBackend, layout: Layout) -> float:
     """region_rms of the pasted canvas merely encoded and decoded: no latent method can do better by much."""
-    again = backend.decode(backend.encode(layout.canvas[None]))[0]
+    again = backend.decode(backend.encode(layout.filled[None]))[0]
     return region_error((again * 255).round() / 255, layout)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sow_core.box import Box
-from sow_core.condition import Condition, Layout, make_layout
+from sow_core.condition import Condition, Fill, Layout, make_layout
 from sow_core.guidance import Guidance
 from sow_core.plan import (
     Decode,
@@ -21,11 +21,11 @@ from sow_core.plan import (
 )
 
 
-def _config(steps: int, guidance: float) -> SowConfig:
-    """What the engine reads beside the ops: the grid, the trajectory's kind, no modulation."""
+def _config(steps: int, guidance: float, fill: Fill = "gray") -> SowConfig:
+    """What the engine reads beside the ops: the grid, the trajectory's kind, what surrounds the condition."""
     return SowConfig(
         steps=steps, hi=steps, lo=steps - 1, cycles=0, preserve=(), guidance=guidance, unguided_tail=0,
-        trajectory="noise_fresh", init="none", modulation=None,
+        trajectory="noise_fresh", init="none", fill=fill, modulation=None,
     )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def replacement(steps: int, guidance: float, rounds: int = 1, negative: str = "n
     Lugmayr et al. 2022, Algorithm 1; without resampling: blended diffusion, Avrahami et al. 2022).
 
     rounds: resampling; each step is undone by forward diffusion and repeated that many times (jump length 1).
-    Ancestral steps (eta 1), and the picture itself in the clean latent.
+    Ancestral steps (eta 1), and the picture itself in the clean latent, encoded without gray at its edge, as ours.
     """
     guide = Guidance(guidance, negative=negative)
     ops: list[Op] = [Encode(canvas=False), NoiseTrajectory(fresh=True), SeedCanvas("none", steps)]
@@ -57,7 +57,7 @@ def replacement(steps: int, guidance: float, rounds: int = 1, negative: str = "n
             ops += [Place(k, None), Denoise(k, 1.0 if k > 1 else 0.0, guide, False, None)]
             if again < rounds - 1:
                 ops.append(Renoise(k - 1, k, 0, None))  # type: ignore[arg-type]
-    return Plan(_config(steps, guidance), (*ops, Place(0, None), Decode()))
+    return Plan(_config(steps, guidance, "extend"), (*ops, Place(0, None), Decode()))
 
 
 def blank_layout(size: int) -> Layout:

@@ -121,8 +121,8 @@ def encode_layout(vae: Any, layout: Layout, canvas: bool = True) -> EncodedLayou
 
     return EncodedLayout(
         layout,
-        tuple(encode(condition.image) for condition in layout.conditions),
-        encode(layout.canvas) if canvas else None,
+        tuple(encode(condition.filled) for condition in layout.conditions),
+        encode(layout.filled) if canvas else None,
     )
 
 

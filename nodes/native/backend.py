@@ -46,9 +46,9 @@ class NativeBackend:
         self._options = options
         self._seed = seed
         self._canvas = (encoded.layout.height // 8, encoded.layout.width // 8)
-        self._pictures = [(c.image, z) for c, z in zip(encoded.layout.conditions, encoded.crops, strict=True)]
+        self._pictures = [(c.filled, z) for c, z in zip(encoded.layout.conditions, encoded.crops, strict=True)]
         if encoded.canvas is not None:
-            self._pictures.append((encoded.layout.canvas, encoded.canvas))
+            self._pictures.append((encoded.layout.filled, encoded.canvas))
         self._hooks = AttentionHooks(options.setdefault("transformer_options", {}))
         self._crops: dict[tuple[str, tuple[int, ...]], list[dict[str, Any]]] = {}
         self._last_sigma = math.inf

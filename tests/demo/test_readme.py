@@ -32,7 +32,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert {p.name for p in tmp_path.glob("*.png")} == {"rose_0.png", "rose_1.png"}
-    assert capsys.readouterr().out == "32 model calls\n"
+    assert capsys.readouterr().out == "19 model calls\n"
 
 
 def test_the_preset_table_is_right():

@@ -40,7 +40,7 @@ def model(tmp_path_factory) -> Path:
 def sample(model: Path, config: SowConfig) -> tuple[Recorder, torch.Tensor]:
     """A run of `config` on a 128-px canvas with seed 1: what the model saw, and the final latents."""
     picture, keep = picture_and_mask(64)
-    layout = make_layout([Condition(to_tensor(picture), to_tensor(keep), Box(32, 48, 64, 64))], 128, 128)
+    layout = make_layout([Condition(to_tensor(picture), to_tensor(keep), Box(32, 48, 64, 64))], 128, 128, fill="gray")
     backend = DiffusersBackend.load(model)
     backend.set_prompts(PROMPTS)
     recorder = Recorder(backend)

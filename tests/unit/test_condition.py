@@ -33,11 +33,12 @@ def test_what_surrounds_the_kept_pixels(fill: Fill, near: float, far: float, bes
     mask[:16] = 1
     picture = torch.where(mask > 0.5, 0.9, 0.3).expand(3, -1, -1)
     layout = make_layout([Condition(picture, mask, Box(0, 0, 32, 32))], 64, 64, fill=fill)
-    for image in (layout.conditions[0].image, layout.canvas):
+    assert layout.conditions[0].image[0, 17, 5] == layout.canvas[0, 17, 5] == pytest.approx(GRAY), "shown as given"
+    for image in (layout.conditions[0].filled, layout.filled):
         assert image[0, 8, 5] == pytest.approx(0.9)
         assert image[0, 17, 5] == pytest.approx(near) and image[0, 31, 5] == pytest.approx(far)
-    assert layout.canvas[0, 8, 40] == pytest.approx(beside)
-    assert layout.canvas[0, 60, 60] == pytest.approx(GRAY)
+    assert layout.filled[0, 8, 40] == pytest.approx(beside)
+    assert layout.filled[0, 60, 60] == pytest.approx(GRAY)
     assert layout.regions.any_condition.sum() == 8
 
 
@@ -47,7 +48,7 @@ def test_a_fill_never_covers_what_another_condition_keeps(fill: Fill) -> None:
     mask[:, :16] = 1
     left = Condition(torch.full((3, 32, 32), 0.2), torch.ones(32, 32), Box(24, 0, 32, 32))
     over = Condition(torch.full((3, 32, 32), 0.8), mask, Box(8, 0, 32, 32))
-    canvas = make_layout([left, over], 64, 64, fill=fill).canvas
+    canvas = make_layout([left, over], 64, 64, fill=fill).filled
     assert canvas[0, 10, 10] == pytest.approx(0.8) and canvas[0, 10, 30] == pytest.approx(0.2)
 
 

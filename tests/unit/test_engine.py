@@ -223,7 +223,7 @@ def test_the_trace_is_json() -> None:
 
     result = generate(build_plan(preset("normal")), GaussianBackend(), layout(), [0])
     report = json.loads(json.dumps(result.trace.as_dict()))
-    assert report["model_calls"] == 32 and report["cycles"] == [10]
+    assert report["model_calls"] == 19 and report["cycles"] == [5]
     assert set(report["seconds"]) == {"encode", "invert", "cycle", "refine", "decode"}
 
 
@@ -235,7 +235,7 @@ def test_a_strided_inversion_asks_at_its_stops_and_keeps_the_condition(stride: i
     result = generate(plan, backend, where, [0])
     asked = [c.level for c in result.trace.calls if c.phase == "invert"]
     assert asked == [c["level"] for c in backend.calls[: len(asked)]] == sorted({*range(stride, 8, stride), 7})
-    encoded = backend.encode(where.canvas[None])
+    encoded = backend.encode(where.filled[None])
     assert torch.equal(inside(result.latents, where), inside(encoded, where))
 
 

@@ -17,31 +17,31 @@ def cost(conditions: int = 1, **changes: object) -> Cost:
 
 
 def test_costs_of_the_presets() -> None:
-    assert build_plan(preset("normal")).cost == Cost(32, 55, 0)
+    assert build_plan(preset("normal")).cost == Cost(19, 32, 0)
     assert build_plan(preset("cow_official")).cost == Cost(37, 100, 14)
-    fast = build_plan(preset("fast")).cost
-    assert fast.calls <= 20 and fast.rows + fast.crop_rows <= 40
+    assert build_plan(preset("fast")).cost == Cost(10, 16, 0)
 
 
 def test_costs_of_the_published_variants() -> None:
     """The table of calls and rows, from inverting the crop with guidance down to no inversion at all."""
-    as_written = {"invert_on": "crop", "unguided_tail": 0}
-    assert cost(**as_written, inversion_guidance=7.5) == Cost(37, 60, 14)
-    assert cost(**as_written) == Cost(37, 55, 7)
-    assert cost(unguided_tail=0) == Cost(32, 57, 0)
-    assert cost(unguided_tail=0, trajectory="noise", init="noise") == Cost(25, 50, 0)
-    assert cost(unguided_tail=0, trajectory="noise", init="noise", cycles=5) == Cost(15, 30, 0)
+    written = {"unguided_tail": 0, "inversion_stride": 1, "cycles": 10}
+    assert cost(**written, invert_on="crop", inversion_guidance=7.5) == Cost(37, 60, 14)
+    assert cost(**written, invert_on="crop") == Cost(37, 55, 7)
+    assert cost(**written) == Cost(32, 57, 0)
+    assert cost(**written, trajectory="noise", init="noise") == Cost(25, 50, 0)
+    assert cost(**written | {"cycles": 5}, trajectory="noise", init="noise") == Cost(15, 30, 0)
 
 
 def test_a_stride_saves_inversion_calls() -> None:
-    assert [cost(inversion_stride=n).rows - cost().rows for n in (1, 2, 3, 7, 9)] == [0, -3, -4, -6, -6]
-    assert cost(inversion_stride=2, invert_on="crop", unguided_tail=0) == Cost(32, 53, 4)
+    full = cost(inversion_stride=1)
+    assert [cost(inversion_stride=n).rows - full.rows for n in (1, 2, 3, 7, 9)] == [0, -3, -4, -6, -6]
+    assert cost(inversion_stride=2, invert_on="crop", unguided_tail=0, cycles=10) == Cost(32, 53, 4)
     invert = build_plan(SowConfig(inversion_stride=3)).ops[1]
     assert isinstance(invert, Invert) and invert.stops == (3, 6, 7)
 
 
 def test_each_crop_is_inverted_but_the_canvas_once() -> None:
-    assert cost(3, invert_on="crop") == cost(1, invert_on="crop") + Cost(14, 0, 14)
+    assert cost(3, invert_on="crop") == cost(1, invert_on="crop") + Cost(8, 0, 8)
     assert cost(3) == cost(1)
 
 
@@ -51,7 +51,7 @@ def test_presets_are_the_papers_three_tasks() -> None:
     assert preset("style").preserve == (4,) and preset("style").refine_eta == 1
     for name in ("normal", "attribute", "style"):
         config = preset(name)
-        assert (config.steps, config.hi, config.lo, config.cycles, config.guidance) == (10, 7, 5, 10, 7.5)
+        assert (config.steps, config.hi, config.lo, config.cycles, config.guidance) == (10, 7, 5, 5, 7.5)
 
 
 def test_the_order_of_ops() -> None:
@@ -79,7 +79,7 @@ def test_the_literal_grid_is_one_level_higher() -> None:
 def test_modulation_off_marks_no_op() -> None:
     for off in (None, Modulation(suppress=0, enhance=0)):
         assert not any(op.modulate for op in build_plan(SowConfig(modulation=off)).ops if isinstance(op, Denoise))
-    assert sum(op.modulate for op in build_plan(SowConfig()).ops if isinstance(op, Denoise)) == 20
+    assert sum(op.modulate for op in build_plan(SowConfig()).ops if isinstance(op, Denoise)) == 10
 
 
 def test_without_cycles_nothing_is_noised_up() -> None:
@@ -156,6 +156,6 @@ def test_twice_the_steps_keep_the_same_range() -> None:
 
 def test_the_description_ends_with_the_cost() -> None:
     lines = list(build_plan(preset("normal")).describe())
-    assert lines[-1] == "total: 32 calls, 55 rows at canvas size, 0 at crop size"
-    assert "... the same until cycle 9" in lines
+    assert lines[-1] == "total: 19 calls, 32 rows at canvas size, 0 at crop size"
+    assert "... the same until cycle 4" in lines
     assert sum("Denoise" in line for line in lines) == 2 + 5

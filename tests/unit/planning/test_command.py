@@ -49,7 +49,7 @@ def test_plan_report_and_drawing(face, tmp_path, capsys):
 def test_the_plan_goes_to_standard_output_and_repeats(face, capsys):
     first = run(capsys, "--condition", face, "--prompt", "a man", "--quiet")
     assert first == run(capsys, "--condition", face, "--prompt", "a man", "--quiet")
-    assert json.loads(first[1])["conditions"][0]["box"]["y"] < 64 and first[2] == ""
+    assert json.loads(first[1])["conditions"][0]["box"]["y"] < 96 and first[2] == ""
 
 
 def test_alpha_and_mask_file_mean_the_same(face, tmp_path, capsys):

@@ -52,7 +52,7 @@ def test_every_case_holds_travels_and_repeats(case):
 def test_a_head_has_its_body_below_and_hair_above():
     plan = planned(FACE, "a man in a suit")
     box, body, hair = plan.boxes[0], region(plan, "body"), region(plan, "hair")
-    assert box.y <= 512 / 8 and abs(box.center[0] - 256) <= 8
+    assert 512 / 16 <= box.y <= 512 / 6 and abs(box.center[0] - 256) <= 8
     assert body.bottom == 512 and body.y <= box.bottom and body.width > box.width
     assert abs(body.center[0] - box.center[0]) <= 8 and hair.y < box.y + box.height / 8
 
@@ -60,7 +60,7 @@ def test_a_head_has_its_body_below_and_hair_above():
 def test_an_animals_head_is_a_head_too():
     head = ConditionPicture(FACE.image[40:], FACE.mask[40:])
     plan = planned(head, "a cat on a sofa")
-    assert {r.label for r in plan.conditions[0].related} == {"neck and body", "ears"} and plan.boxes[0].y < 80
+    assert {r.label for r in plan.conditions[0].related} == {"neck and body", "ears"} and plan.boxes[0].y < 110
     assert "seen as part" in planned(head, "a vase on a sofa").adjustments[-1]
 
 

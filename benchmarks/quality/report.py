@@ -109,11 +109,10 @@ def _add_kid(session: Session, panel: Panel, table: dict[str, Any]) -> None:
         middle, scale = real.mean(0), real.std(0).clamp(min=1e-3)
         for method in session.options.methods:
             paths = [session.pictures.path(method, c) for c in cases if session.pictures.have(method, c)]
-            if len(paths) >= KID_CASES:
+            if len(paths) == len(truths):
                 made = torch.stack([to_tensor(load_picture(p)[0]) for p in paths])
-                table[setting][method.name]["kid"] = {
-                    "mean": kid((panel.features(made) - middle) / scale, (real - middle) / scale), "n": len(paths)
-                }  # fmt: skip
+                distance = kid((panel.features(made) - middle) / scale, (real - middle) / scale, paired=True)
+                table[setting][method.name]["kid"] = {"mean": distance, "n": len(paths)}
 
 
 def _references(session: Session, cases: list[Case]) -> dict[str, float]:

@@ -75,6 +75,17 @@ def test_kid():
         kid(a[:1], b)
 
 
+def test_kid_of_pairs():
+    """Two noisy copies of the same pictures have no distance; counting the pairs would put it far below 0."""
+    g = torch.Generator().manual_seed(1)
+    same = torch.randn(60, 8, generator=g)
+    a, b = (same + 0.3 * torch.randn(60, 8, generator=g) for _ in range(2))
+    assert abs(kid(a, b, paired=True)) < 0.1 < -kid(a, b)
+    assert kid(a + 1.5, b, paired=True) > 0.5
+    with pytest.raises(ValueError, match="as many"):
+        kid(a[:50], b, paired=True)
+
+
 def test_balance():
     assert balance(1.0, 1.0) == 1.0
     assert balance(1.0, 0.0) == balance(0.0, 0.0) == 0.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from sow_core.plan import preset
+
 COLORS = {"peer": "#7a8794", "preset": "#c0392b"}
 LABELS = {
     "balance": "balance of identity and text (higher is better)",
@@ -43,7 +45,7 @@ def over_cycles(summary: dict[str, Any], measures: tuple[str, ...]) -> str | Non
     """An SVG: a panel per measure, a line per setting, over the number of cycles; None without such runs."""
     runs = {name: int(name.split("_")[1]) for name in summary["methods"] if name.startswith("cycles_")}
     if "sow" in summary["methods"]:
-        runs["sow"] = 10
+        runs["sow"] = preset("normal").cycles
     present = [m for m in measures if any(m in v for t in summary["table"].values() for v in t.values())]
     if len(runs) < 3 or not present:
         return None
@@ -51,7 +53,8 @@ def over_cycles(summary: dict[str, Any], measures: tuple[str, ...]) -> str | Non
     figure, axes = plt.subplots(1, len(present), figsize=(4 * len(present), 3.4), squeeze=False)
     for axis, measure in zip(axes[0], present, strict=True):
         for setting, methods in summary["table"].items():
-            points = sorted((runs[n], v[measure]) for n, v in methods.items() if n in runs and measure in v)
+            found = ((runs[n], v[measure]) for n, v in methods.items() if n in runs and measure in v)
+            points = sorted(found, key=lambda point: point[0])
             if points:
                 xs, ys = [p[0] for p in points], [p[1]["mean"] for p in points]
                 errors = [_error(p[1]) or 0.0 for p in points]

@@ -157,7 +157,7 @@ PRESETS: dict[str, SowConfig] = {
     "normal": SowConfig(),
     "attribute": SowConfig(preserve=(4,), refine_eta=0.1),
     "style": SowConfig(preserve=(4,), refine_eta=1.0),
-    "fast": SowConfig(cycles=2, init="noise", inversion_stride=7, unguided_tail=3),
+    "fast": SowConfig(cycles=2, init="noise", inversion_stride=7, unguided_tail=5),
     "cow_official": SowConfig(
         cycles=10,
         preserve=(4,),

@@ -19,7 +19,7 @@ def cost(conditions: int = 1, **changes: object) -> Cost:
 def test_costs_of_the_presets() -> None:
     assert build_plan(preset("normal")).cost == Cost(19, 32, 0)
     assert build_plan(preset("cow_official")).cost == Cost(37, 100, 14)
-    assert build_plan(preset("fast")).cost == Cost(10, 16, 0)
+    assert build_plan(preset("fast")).cost == Cost(10, 14, 0)
 
 
 def test_costs_of_the_published_variants() -> None:

@@ -28,13 +28,18 @@ def cost_quality(summary: dict[str, Any], measure: str) -> str | None:
     plt = _pyplot()
     figure, axes = plt.subplots(1, len(settings), figsize=(5 * len(settings), 4), squeeze=False)
     for axis, setting in zip(axes[0], settings, strict=True):
+        taken: set[tuple[int, float]] = set()
         for name, values in summary["table"][setting].items():
             group = summary["methods"].get(name, {}).get("group", "ablation")
             if measure not in values or group not in COLORS:
                 continue
             x, y = values["rows"]["mean"], values[measure]["mean"]
             axis.errorbar(x, y, yerr=_error(values[measure]), fmt="o", color=COLORS[group], markersize=5, linewidth=1)
-            axis.annotate(name, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=7)
+            # Two names at one place go above and below it; a name at the right edge goes to the left.
+            place = (round(x / 10), round(y, 2))
+            side, down = ("right", -5) if x > 100 else ("left", 5), -10 if place in taken else 4
+            taken.add(place)
+            axis.annotate(name, (x, y), textcoords="offset points", xytext=(side[1], down), ha=side[0], fontsize=7)
         axis.set(title=setting, xlabel="UNet rows a picture")
         axis.grid(alpha=0.25)
     axes[0][0].set_ylabel(LABELS.get(measure, measure))

@@ -130,8 +130,8 @@ def _by_question(methods: dict[str, Any], order: list[str]) -> list[str]:
 def _plots(name: str, run: dict[str, Any]) -> list[tuple[str, str]]:
     made = [
         (f"{name}_cost_{m}.svg", plots.cost_quality(run, m))
-        for m in ("balance", "region_rms")
-        if any(v["group"] == "peer" for v in run["methods"].values())
+        for m in ("usable", "balance", "region_rms")
+        if sum(v["group"] == "peer" for v in run["methods"].values()) > 1
     ]
     measures = ("balance", "identity_distance", "region_rms", "text_right", "failed")
     made.append((f"{name}_cycles.svg", plots.over_cycles(run, measures)))

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from ..sow_core.composite import feathered
-from ..sow_core.condition import Layout
+from ..sow_core.condition import Layout, kept_mask
 from ..sow_core.errors import SowError
-from ..sow_core.fidelity import kept_mask
 
 
 def paste_back(image: Tensor, layout: Layout, feather: int, strength: float) -> tuple[Tensor, Tensor]:

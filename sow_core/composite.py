@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .condition import Layout
-from .fidelity import kept_mask
+from .condition import Layout, kept_mask
 
 
 def paste_back(images: Tensor, layout: Layout, feather: int = 8) -> Tensor:

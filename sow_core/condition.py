@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,13 +16,13 @@ from torch import Tensor
 from .box import CELL, Box
 from .errors import SowError
 from .pictures import load_kept
+from .plan import Fill
 from .regions import Regions, cell_coverage
 
 GRAY = 128 / 255
 """The canvas and the surroundings of a condition [paper: gray]."""
 REACH = 2 * CELL
 """px that fill="extend" carries the kept colours outward: past the cell at the edge and its neighbour."""
-Fill = Literal["gray", "keep", "extend"]
 
 
 @dataclass(frozen=True)
@@ -78,26 +78,50 @@ def load_condition(
 
 @dataclass(frozen=True)
 class PreparedCondition:
-    """A condition at its size on the canvas: image [3, H, W], gray outside its mask [H, W] of 0 or 1, box on the
-    8-px grid; filled: the picture as it is encoded."""
+    """A condition at its size on the canvas: picture [3, H, W], mask [H, W] of 0 or 1, box on the 8-px grid."""
 
-    image: Tensor
-    filled: Tensor
+    picture: Tensor
     mask: Tensor
     box: Box
     cells: Tensor
+    fill: Fill
+
+    @cached_property
+    def image(self) -> Tensor:
+        """What is kept, on gray."""
+        return torch.where(self.mask > 0.5, self.picture, torch.tensor(GRAY))
+
+    @cached_property
+    def filled(self) -> Tensor:
+        """The picture as it is encoded; made when a run reads the crops, which few do."""
+        if self.fill == "extend":
+            return extend(self.image, self.mask)
+        return self.picture if self.fill == "keep" else self.image
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a run starts from: the pasted canvas [3, H, W], the prepared conditions, and their regions; filled: the
-    canvas as it is encoded, with something other than its background around what is kept."""
+    """What a run starts from: the pasted canvas [3, H, W], the prepared conditions, and their regions."""
 
     canvas: Tensor
-    filled: Tensor
     conditions: tuple[PreparedCondition, ...]
     regions: Regions
     background: Tensor
+    fill: Fill
+
+    @cached_property
+    def filled(self) -> Tensor:
+        """The canvas as it is encoded, with something other than its background around what is kept."""
+        if self.fill == "gray":
+            return self.canvas
+        kept = kept_mask(self)
+        if self.fill == "extend":
+            return extend(self.canvas, kept)
+        filled = self.canvas.clone()
+        for item in self.conditions:
+            window = _window(filled, item.box)
+            window.copy_(torch.where(_window(kept, item.box) > 0.5, window, item.picture))
+        return filled
 
     @property
     def width(self) -> int:
@@ -106,6 +130,15 @@ class Layout:
     @property
     def height(self) -> int:
         return self.canvas.shape[-2]
+
+
+def kept_mask(layout: Layout) -> Tensor:
+    """[H, W] of 0 or 1: the pixels of every condition, at full resolution."""
+    mask = torch.zeros(layout.height, layout.width)
+    for condition in layout.conditions:
+        window = _window(mask, condition.box)
+        window.copy_(torch.maximum(window, condition.mask))
+    return mask
 
 
 def check_size(width: int, height: int) -> None:
@@ -148,19 +181,8 @@ def make_layout(
         if not item.box.inside(width, height):
             raise SowError(f"The {name} {condition.box}, on the {CELL}-px grid {item.box}, leaves the canvas.")
         prepared.append(item)
-    kept = torch.zeros(1, height, width)
-    for item in prepared:
         window = _window(canvas, item.box)
-        window.copy_(torch.where(item.mask > 0.5, item.image, window))
-        _window(kept, item.box).copy_(torch.maximum(_window(kept, item.box), item.mask))
-    filled = canvas
-    if fill == "keep":
-        filled = canvas.clone()
-        for item in prepared:
-            window = _window(filled, item.box)
-            window.copy_(torch.where(_window(kept, item.box) > 0.5, window, item.filled))
-    elif fill == "extend":
-        filled = extend(canvas, kept[0])
+        window.copy_(torch.where(item.mask > 0.5, item.picture, window))
     regions = Regions.build(
         [c.cells for c in prepared],
         [c.box for c in prepared],
@@ -168,15 +190,16 @@ def make_layout(
         height // CELL,
         width // CELL,
     )
-    return Layout(canvas, filled, tuple(prepared), regions, under)
+    return Layout(canvas, tuple(prepared), regions, under, fill)
 
 
 def _window(x: Tensor, box: Box) -> Tensor:
-    return x[:, box.y : box.bottom, box.x : box.right]
+    """The part of [..., H, W] that a box covers, as a view."""
+    return x[..., box.y : box.bottom, box.x : box.right]
 
 
 def prepare(condition: Condition, coverage: float, fill: Fill) -> PreparedCondition:
-    """Resize a condition to its snapped box; what is encoded outside its mask is gray, its own pixels or its edge's."""
+    """Resize a condition to its snapped box."""
     box = condition.box.snap()
     size = (box.height, box.width)
     image = _resized(condition.image, size).clamp(0, 1)
@@ -187,9 +210,7 @@ def prepare(condition: Condition, coverage: float, fill: Fill) -> PreparedCondit
             f"The mask keeps no whole {CELL}-px cell at {box.width}x{box.height} px; "
             "enlarge the box or the mask, or lower coverage."
         )
-    shown = torch.where(mask > 0.5, image, torch.tensor(GRAY))
-    filled = {"gray": shown, "keep": image}.get(fill)
-    return PreparedCondition(shown, extend(shown, mask) if filled is None else filled, mask, box, cells)
+    return PreparedCondition(image, mask, box, cells, fill)
 
 
 def extend(image: Tensor, mask: Tensor, reach: int = REACH) -> Tensor:
@@ -197,13 +218,18 @@ def extend(image: Tensor, mask: Tensor, reach: int = REACH) -> Tensor:
 
     Ring by ring: each pixel next to known ones takes their mean. Pixels inside and beyond stay as they are.
     """
-    known, x = mask[None, None].float(), image[None].float()
+    ys, xs = (mask > 0.5).nonzero(as_tuple=True)
+    near = (slice(max(int(ys.min()) - reach, 0), int(ys.max()) + reach + 1),
+            slice(max(int(xs.min()) - reach, 0), int(xs.max()) + reach + 1))  # fmt: skip
+    known = mask[near][None].float()
+    grown = torch.cat([image[:, near[0], near[1]] * known, known])[None]
     for _ in range(reach):
-        weight = F.avg_pool2d(known, 3, stride=1, padding=1)
-        colour = F.avg_pool2d(x * known, 3, stride=1, padding=1) / weight.clamp(min=1e-6)
-        x = torch.where((weight > 1e-6) & (known < 0.5), colour, x)
-        known = (weight > 1e-6).float()
-    return x[0]
+        pooled = F.avg_pool2d(grown, 3, stride=1, padding=1)
+        grown = torch.where(grown[:, 3:] > 0.5, grown, pooled / pooled[:, 3:].clamp(min=1e-6))
+    out = image.clone()
+    window = out[:, near[0], near[1]]
+    window.copy_(torch.where(grown[0, 3:] > 0.5, grown[0, :3], window))
+    return out
 
 
 def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:

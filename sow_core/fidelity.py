@@ -9,19 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .backends.base import Backend
-from .condition import Layout
+from .condition import Layout, kept_mask
 from .noise import NoiseSource
 from .schedule import add_noise
-
-
-def kept_mask(layout: Layout) -> Tensor:
-    """[H, W] of 0 or 1: the pixels of every condition, at full resolution."""
-    mask = torch.zeros(layout.height, layout.width)
-    for condition in layout.conditions:
-        box = condition.box
-        window = mask[box.y : box.bottom, box.x : box.right]
-        window.copy_(torch.maximum(window, condition.mask))
-    return mask
 
 
 def region_error(image: Tensor, layout: Layout) -> float:

@@ -211,7 +211,7 @@ class Invert:
     level: int
     guidance: Guidance
     condition: int | None
-    stride: int = 1
+    stride: int
 
     @property
     def stops(self) -> tuple[int, ...]:
@@ -356,16 +356,19 @@ def build_plan(config: SowConfig, conditions: int = 1) -> Plan:
             return Guidance(config.guidance, negative=negative, extra=config.extra_rows)
         return Guidance(config.guidance, inside=config.guidance_inside, negative=negative)
 
+    def invert(level: int, condition: int | None) -> Invert:
+        return Invert(level, guidance("invert"), condition, config.inversion_stride)
+
     slice_canvas = config.trajectory == "invert" and config.invert_on == "canvas"
     ops: list[Op] = [Encode(canvas=config.init != "none" or slice_canvas, crops=not slice_canvas)]
     if slice_canvas:
-        ops.append(Invert(hi, guidance("invert"), None, config.inversion_stride))
+        ops.append(invert(hi, None))
     elif config.trajectory == "invert":
-        ops += [Invert(hi, guidance("invert"), index, config.inversion_stride) for index in range(conditions)]
+        ops += [invert(hi, index) for index in range(conditions)]
     else:
         ops.append(NoiseTrajectory(config.trajectory == "noise_fresh"))
     if config.init == "invert" and not slice_canvas:
-        ops.append(Invert(lo, guidance("invert"), None, config.inversion_stride))
+        ops.append(invert(lo, None))
     # Without cycles there is nothing to be noised up for: start where the refine starts.
     seeded = lo if config.init == "invert" or config.cycles == 0 else hi
     ops.append(SeedCanvas(config.init, seeded))

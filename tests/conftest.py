@@ -5,11 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from hypothesis import settings
-
-# An example that is slow because the machine is busy is no failure.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 # Two spinning OpenMP threads on a busy two-core machine cost 10 to 20 times, not half. Set before torch loads.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
@@ -27,3 +22,9 @@ for _name in ("GEMINI_API_KEY", "GOOGLE_API_KEY"):
 
 if "torch" in sys.modules:  # a plugin was faster: torch reads OMP_NUM_THREADS only while it loads
     sys.modules["torch"].set_num_threads(1)
+
+from hypothesis import settings  # noqa: E402 - not before the threads are set
+
+# An example that is slow because the machine is busy is no failure.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from sow_core.condition import Layout, to_tensor
-from sow_core.fidelity import kept_mask
+from sow_core.condition import Layout, kept_mask, to_tensor
 from sow_core.pictures import load_picture
 
 from . import metrics

@@ -70,6 +70,9 @@ class Method:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
+STEADY = ("modulation.suppress_rate=0", "modulation.enhance_rate=0", "modulation.distance_rate=0",
+          "modulation.threshold=0")  # fmt: skip
+"""Modulation without decay and without the indicator's gate."""
 PEERS = (
     Method("text_to_image", "peer", "plain sampling, 10 steps; never sees the picture",
            peer=lambda w: peers.text_to_image(10, w)),
@@ -81,9 +84,7 @@ PEERS = (
     Method("repaint", "peer", "RePaint: 10 steps, each resampled 3 times",
            peer=lambda w: peers.replacement(10, w, rounds=3)),
     Method("dense", "peer", "SOW's cycle with DenseDiffusion's modulation: explicit min-max, 0.3, not gated, no decay",
-           SETTING, ("modulation.form=minmax", "modulation.suppress=0.3", "modulation.enhance=0.3",
-                     "modulation.suppress_rate=0", "modulation.enhance_rate=0", "modulation.distance_rate=0",
-                     "modulation.threshold=0")),
+           SETTING, ("modulation.form=minmax", "modulation.suppress=0.3", "modulation.enhance=0.3", *STEADY)),
     Method("cow_official", "peer", "the predecessor's exact plan, four rows", "cow_official"),
 )  # fmt: skip
 PRESETS = (
@@ -118,9 +119,7 @@ ABLATIONS = (
     _ablation("attention", "all_rows", "modulating all rows", "modulation.rows=all"),
     _ablation("attention", "strong", "S and E three times as strong", "modulation.suppress=6", "modulation.enhance=3"),
     _ablation("attention", "one_way", "nearly one-way attention: S 20, E 3, all rows, no decay, no gate",
-              "modulation.suppress=20", "modulation.enhance=3", "modulation.suppress_rate=0",
-              "modulation.enhance_rate=0", "modulation.distance_rate=0", "modulation.threshold=0",
-              "modulation.rows=all"),
+              "modulation.suppress=20", "modulation.enhance=3", "modulation.rows=all", *STEADY),
     *(_ablation("cycles", f"cycles_{n}", f"{n} cycles", f"cycles={n}") for n in (0, 1, 2, 3, 4, 7, 10, 15, 20)),
     *(_ablation("cycle ends", f"ends_{hi}_{lo}", f"cycle between levels {hi} and {lo}",
                 *(["preserve=3"] if lo == 4 else []), f"hi={hi}", f"lo={lo}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 
 from sow_core.box import Box
-from sow_core.condition import Condition, Fill, Layout, make_layout
+from sow_core.condition import Condition, Layout, make_layout
 from sow_core.guidance import Guidance
 from sow_core.plan import (
     Decode,
     Denoise,
     Encode,
+    Fill,
     NoiseTrajectory,
     Op,
     Place,

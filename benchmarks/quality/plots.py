@@ -37,9 +37,10 @@ def cost_quality(summary: dict[str, Any], measure: str) -> str | None:
             axis.errorbar(x, y, yerr=_error(values[measure]), fmt="o", color=COLORS[group], markersize=5, linewidth=1)
             # Two names at one place go above and below it; a name at the right edge goes to the left.
             place = (round(x / 10), round(y, 2))
-            side, down = ("right", -5) if x > 100 else ("left", 5), -10 if place in taken else 4
+            up, right = -10 if place in taken else 4, x <= 100
             taken.add(place)
-            axis.annotate(name, (x, y), textcoords="offset points", xytext=(side[1], down), ha=side[0], fontsize=7)
+            axis.annotate(name, (x, y), textcoords="offset points", xytext=(5 if right else -5, up),
+                          ha="left" if right else "right", fontsize=7)  # fmt: skip
         axis.set(title=setting, xlabel="UNet rows a picture")
         axis.grid(alpha=0.25)
     axes[0][0].set_ylabel(LABELS.get(measure, measure))

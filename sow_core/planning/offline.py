@@ -26,8 +26,8 @@ DEEPER = 1.25
 ROOM = 0.6
 """Left free beyond a cut, in sides of the condition's box."""
 
-EYE_LEVEL = 0.38
-"""Of the canvas, from the top: where the middle of a face lies in a portrait, with room for the hair above it."""
+FACE_LEVEL = 0.38
+"""Of the canvas, from the top: the middle of a face lies no higher in a portrait, which leaves room for the hair."""
 
 FIGURE = 1.7
 """Height / width from which a person is a full figure."""
@@ -191,8 +191,8 @@ class _Subject:
         """Centre down in px."""
         if where == "top":
             head_room = frame.height / (8 if self.outline.cut("top") else 14)
-            lowest = EYE_LEVEL * frame.height if self.kind == "face" else 0.0
-            return max(head_room + height / 2, lowest)
+            center = head_room + height / 2
+            return max(center, FACE_LEVEL * frame.height) if self.kind == "face" else center
         if where == "bottom":
             return frame.height * 7 / 8 - height / 2
         if where == "ground":

@@ -89,7 +89,7 @@ def test_control_and_areas(case: dict[str, float]) -> None:
     assert case["control"] > 1e-3 and case["regional"] > 0.01 and case["only_areas"] == 1  # rounding is near 1e-5
     assert (
         case["calls"] == 12
-    )  # 5 of the canvas inversion, 4 of two cycles, 5 of the refine; none of the 7 on the crop
+    )  # 3 of the canvas inversion, 4 of two cycles, 5 of the refine; none of the 4 on the crop
 
 
 def test_scheduled_hooks(case: dict[str, Any]) -> None:

@@ -19,12 +19,7 @@ from sow_core.engine import Result, generate
 from sow_core.fidelity import region_error, seam_contrast, seam_surprise
 from sow_core.modulation import Modulation
 from sow_core.pictures import load_mask, load_picture
-from sow_core.plan import (
-    Plan,
-    SowConfig,
-    build_plan,
-    preset,
-)
+from sow_core.plan import Plan, SowConfig, build_plan, preset
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "pictures"
 FACES = ("tom", "rose")

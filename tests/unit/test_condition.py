@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from sow_core.box import Box
 from sow_core.composite import feathered, paste_back
-from sow_core.condition import GRAY, Condition, Fill, extend, make_layout, to_picture, to_tensor
+from sow_core.condition import GRAY, Condition, extend, kept_mask, make_layout, to_picture, to_tensor
 from sow_core.errors import SowError
-from sow_core.fidelity import kept_mask, psnr, region_error, seam_contrast
+from sow_core.fidelity import psnr, region_error, seam_contrast
+from sow_core.plan import Fill
 
 
 def condition(box: Box, side: int = 32, value: float = 0.9, **others: object) -> Condition:
@@ -52,7 +53,7 @@ def test_a_fill_never_covers_what_another_condition_keeps(fill: Fill) -> None:
     assert canvas[0, 10, 10] == pytest.approx(0.8) and canvas[0, 10, 30] == pytest.approx(0.2)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), reach=st.integers(1, 20))
 def test_extending_changes_only_the_ring(seed: int, reach: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -70,7 +71,7 @@ def test_extending_changes_only_the_ring(seed: int, reach: int) -> None:
     assert (out[:, ring] >= low[:, None]).all() and (out[:, ring] <= high[:, None]).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(x=st.integers(0, 90), y=st.integers(0, 60), width=st.integers(9, 60), height=st.integers(9, 60))
 def test_pixels_and_latents_agree_wherever_the_box_is(x: int, y: int, width: int, height: int) -> None:
     """Snapping happens before pasting: the kept cells are exactly the pasted pixels."""

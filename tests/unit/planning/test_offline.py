@@ -105,7 +105,7 @@ def test_long_prompt_is_counted_by_the_models_own_tokenizer_and_left_alone():
     assert plan.prompt == request.prompt and "90 tokens" in plan.adjustments[-1]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     FRAMES,
     st.text(alphabet="abdefghilmnoprtu ,.", max_size=60),

@@ -107,7 +107,7 @@ def holds(plan: LayoutPlan) -> None:
     assert all("\n" not in note for note in plan.adjustments)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(ANSWERS, st.none() | SIDES, st.none() | SIDES, st.lists(st.none() | st.floats(0.01, 100), max_size=3))
 @example({"box": [0, 0, 1, 1], "prompt": "x"}, None, None, [])
 @example({"box": [0, 0, 5e-324, 1], "prompt": "x"}, None, None, [])
@@ -125,7 +125,7 @@ def test_any_object_becomes_a_plan_that_holds_or_a_clear_error(answer, width, he
     assert again == plan, "reading a plan that holds changes it"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text(max_size=200)
     | JSON.map(json.dumps)
@@ -142,7 +142,7 @@ def test_any_text_becomes_a_plan_or_a_clear_error(text):
         assert str(error).startswith("Bad ") and "\n" not in str(error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet=' {}[]"\\:,abc\n`', max_size=80), st.text(alphabet=" {}\\:,abc\n`<>", max_size=80))
 def test_the_object_is_found_in_prose_and_never_repaired(before, after):
     """Prose with lone quotes or brackets may make it unreadable; it must not make it different."""
@@ -153,7 +153,7 @@ def test_the_object_is_found_in_prose_and_never_repaired(before, after):
     assert found == PLAN
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, len(GOOD) - 1))
 def test_half_an_answer_is_no_answer(cut):
     with pytest.raises(UnusableAnswer):
@@ -242,7 +242,7 @@ def test_size_rule_of_the_paper():
             Frame(side, 512)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     FRAMES,
     st.tuples(*[st.floats(-900, 900)] * 2),
@@ -262,7 +262,7 @@ def test_settling_holds_and_is_done_once(frame, corner, size, aspect):
         assert abs(box.center[0] - center) <= 4
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.tuples(*[st.floats(-300, 800)] * 2), st.tuples(*[st.floats(1, 900)] * 2), SIDES, SIDES)
 def test_a_region_that_touches_its_condition_still_does_after_a_move(corner, size, x, y):
     old = RawBox(100, 150, 300, 200)
@@ -295,7 +295,7 @@ def test_regions_leave_other_conditions_free():
     assert kept[0].box.intersect(other).area == 0 and kept[0].box == Box(0, 200, 256, 312)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(SIDES, SIDES), min_size=2, max_size=5))
 def test_boxes_are_moved_apart_where_there_is_room(corners):
     frame = Frame(1280, 1280)

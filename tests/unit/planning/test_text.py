@@ -21,7 +21,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(PIECES | st.text(max_size=4), max_size=30).map("".join))
 @example("embedembedding: ding:bad")
 @example("((((a:1.2):1.3)))")
@@ -55,7 +55,7 @@ def words(text: str) -> int:
     return len(re.findall(r"\w+|[^\w\s]", text))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.text(alphabet="abc", min_size=1, max_size=6), min_size=1, max_size=60), st.integers(2, 40))
 def test_shortening_drops_from_the_end(parts, limit):
     text = ", ".join(parts)

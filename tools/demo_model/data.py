@@ -50,8 +50,10 @@ def order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def batch_indices(count: int, batch: int, step: int, seed: int) -> np.ndarray:
-    """Indices of the `step`-th batch of an endless run of shuffled epochs."""
+def batch_indices(count: int, batch: int, step: int, seed: int, chances: np.ndarray | None = None) -> np.ndarray:
+    """Indices of the `step`-th batch of an endless run of shuffled epochs, or drawn by lot with `chances`."""
+    if chances is not None:
+        return np.random.default_rng([seed, step]).choice(count, batch, p=chances)
     per_epoch = count // batch
     if per_epoch == 0:
         return np.random.default_rng([seed, step]).integers(count, size=batch)

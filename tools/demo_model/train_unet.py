@@ -1,8 +1,9 @@
 """Trains the denoiser and its text encoder: `python -m tools.demo_model.train_unet --data DATA --out RUN`.
 
 Needs RUN/vae (from train_vae). Latents are encoded once into RUN/latents.npy. eps prediction, min-SNR weights,
-10 % empty captions, captions drawn anew for every picture and step, EMA. Stops and resumes at any step;
-RUN/unet, RUN/text_encoder and RUN/tokenizer hold the result.
+10 % empty captions, captions drawn anew for every picture and step, EMA. --cubes, --glasses, --faces,
+--lean and --high-noise dwell on what is hard (see emphasis.py). Stops and resumes at any step; RUN/unet,
+RUN/text_encoder and RUN/tokenizer hold the result.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import checkpoint, denoiser, tokenizer, train_vae, world
+from . import checkpoint, denoiser, emphasis, tokenizer, train_vae, world
 from .data import DataSet, Truth, batch_indices
 from .muon import Muon, split_parameters
 from .parallel import Ranks, launch
@@ -112,25 +113,32 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
         start = state["step"]
     log = checkpoint.Log(args.out / "unet.log")
     abar = denoiser.alphas_cumprod(device)
-    weight = denoiser.min_snr_weight(abar)
+    weight = denoiser.min_snr_weight(abar) * emphasis.noise_gain(abar, args.high_noise)
+    chances = emphasis.draw_chances(data.truths[: len(latents)], args.cubes, args.glasses)
     params, saved, mean_loss = list(model.parameters()), time.time(), 0.0
     each = args.batch // ranks.world
     steps = range(start, args.steps)
     for step in bar(steps, args.steps, "unet", start) if ranks.first else steps:
         optimizer.scale_lr(checkpoint.trapezoid(step, args.steps))
         mine = slice(ranks.rank * each, (ranks.rank + 1) * each)
-        rows = np.sort(batch_indices(len(latents), args.batch, step, args.seed)[mine])
+        rows = batch_indices(len(latents), args.batch, step, args.seed, chances)[mine]
         rng = np.random.default_rng([args.seed, step, ranks.rank])
         ids = tokens(words, captions([data.truths[i] for i in rows], rng), device)
         z = torch.from_numpy(np.asarray(latents[rows], np.float32)).to(device)
         noise = torch.from_numpy(rng.standard_normal(z.shape, np.float32)).to(device)
-        # Stratified over the batch: less variance than independent draws.
-        t = torch.from_numpy(((np.arange(each) + rng.random(each)) / each * 1000).astype(np.int64)).to(device)
+        # Stratified over the batch: less variance than independent draws. The rows must be in no order of their own
+        # (sorted, each picture would meet the same noise level every time).
+        scenes = np.array([data.truths[i].portrait is None for i in rows])
+        even = (np.arange(each) + rng.random(each)) / each
+        t = torch.from_numpy(emphasis.noise_levels(even, scenes, args.lean)).to(device)
         a = abar[t].view(-1, 1, 1, 1)
         with checkpoint.bf16_autocast(device, not args.fp32):
             eps = model(a.sqrt() * z + (1 - a).sqrt() * noise, t, ids)
-        error = (eps.float() - noise).square().mean((1, 2, 3))
-        loss = (error * weight[t]).mean()
+        error = (eps.float() - noise).square().mean(1)
+        if args.faces != 1:
+            maps = [emphasis.face_weights(data.truths[i], z.shape[-1], args.faces) for i in rows]
+            error = error * torch.from_numpy(np.stack(maps)).to(error)
+        loss = (error.mean((1, 2)) * weight[t]).mean()
         loss.backward()
         if args.average_every == 1:
             ranks.average_gradients(params)
@@ -175,6 +183,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch", type=int, default=32, help="over all processes")
     p.add_argument("--lr", type=float, default=0.01)
     p.add_argument("--ema", type=float, default=0.998)
+    p.add_argument("--cubes", type=float, help="share of cube scenes in a batch, 0 to 1 (default: as drawn)")
+    p.add_argument("--glasses", type=float, help="share of portraits with glasses, 0 to 1 (default: as drawn)")
+    p.add_argument("--faces", type=float, default=1.0, help="loss weight of the face's cells (others: 1)")
+    p.add_argument("--lean", type=float, default=0.0, metavar="POWER",
+                   help="noise levels of cube scenes have a density proportional to t^POWER; 0: even")
+    p.add_argument("--high-noise", type=float, default=0.0, metavar="POWER",
+                   help="loss weight max(1, 1/SNR)^POWER; 0: none")
     p.add_argument("--processes", type=int, default=1, help="one-thread processes that share the batch")
     p.add_argument("--average-every", type=int, default=1,
                    help="1: the processes average gradients; more: their weights every so many steps (busy cores)")

@@ -77,6 +77,8 @@ class Session:
             panel = Panel.load(self.options.judges)
             if panel.failure is None:
                 self.skipped.append("failure rate: train its net with python -m benchmarks.quality.failure")
+            elif report.PLAIN not in {m.name for m in self.options.methods}:
+                self.skipped.append(f"this model's own thresholds of failure: {report.PLAIN} is not among the methods")
             return panel
         except FileNotFoundError:
             where = f"there are no judges in {self.options.judges}"

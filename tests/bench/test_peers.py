@@ -8,6 +8,7 @@ from gaussian import GaussianBackend
 
 from benchmarks.quality import methods, peers
 from benchmarks.quality.methods import ABLATIONS, METHODS, Recommended, choose
+from benchmarks.quality.report import PLAIN
 from sow_core.box import Box
 from sow_core.condition import Condition, make_layout
 from sow_core.engine import generate
@@ -81,6 +82,11 @@ def test_ablations_differ_from_the_full_method():
     full = METHODS["sow"].fingerprint("normal", TOLD)
     same = {m.name for m in ABLATIONS if m.fingerprint("normal", TOLD) == full}
     assert same == {"eta_0", "keep_43"}  # the preset's own values, kept in the series
+
+
+def test_groups_of_whole_runs_carry_the_plain_samples_that_failures_are_measured_by():
+    for group in ("main", "ablations", "all"):
+        assert PLAIN in {m.name for m in choose(group)}, group
 
 
 def test_fingerprint_follows_guidance_and_negative():

@@ -17,8 +17,8 @@ from torch import Tensor
 from .data import Truth
 
 Box = tuple[float, float, float, float]
-CELL = 8
-"""px of a 128 px picture along a side of a latent cell at 128 px."""
+PICTURE = 128.0
+"""px along a side; what the boxes of the ground truth are measured in, whatever a picture's size."""
 
 
 def draw_chances(
@@ -64,7 +64,7 @@ def face_weights(truth: Truth, side: int, gain: float) -> np.ndarray:
 
 def detail_map(boxes: Sequence[Box], side: int, gain: float) -> np.ndarray:
     """Weight [side,side] of each latent cell: 1, and `gain` where a box (px of a 128 px picture) covers it."""
-    edges = np.linspace(0, side * CELL, side + 1) * (16 / side)
+    edges = np.linspace(0, PICTURE, side + 1)
     covered = np.zeros((side, side))
     for x0, y0, x1, y1 in boxes:
         across = (np.minimum(edges[1:], x1) - np.maximum(edges[:-1], x0)).clip(0) / np.diff(edges)

@@ -73,6 +73,31 @@ def test_training_repeats_itself(work: Path, tmp_path: Path) -> None:
         assert torch.equal(v, again["model"][k]), k
 
 
+def test_no_picture_always_meets_the_same_noise(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise levels rise from the first to the last of a batch, so pictures must come in no order of their own."""
+    (tmp_path / "vae").symlink_to(work / "run" / "vae")
+    (tmp_path / "latents.npy").symlink_to(work / "run" / "latents.npy")
+    drawn, met = [], {}
+    tell, levels = train_unet.captions, train_unet.emphasis.noise_levels
+
+    def captions(truths, rng):
+        drawn.append([id(t) for t in truths])
+        return tell(truths, rng)
+
+    def noise_levels(*given):
+        times = levels(*given)
+        for picture, t in zip(drawn[-1], times, strict=True):
+            met.setdefault(picture, []).append(t)
+        return times
+
+    monkeypatch.setattr(train_unet, "captions", captions)
+    monkeypatch.setattr(train_unet.emphasis, "noise_levels", noise_levels)
+    train_unet.main(["--data", str(work / "data"), "--out", str(tmp_path), "--size", "tiny", "--batch", "16",
+                     "--steps", "30"])  # fmt: skip
+    assert len(met) == 48 and min(map(len, met.values())) == 10
+    assert min(np.std(times) for times in met.values()) > 150, "289 for even levels, under 60 for the first if sorted"
+
+
 def test_two_processes_train_together(work: Path, tmp_path: Path) -> None:
     train_vae.main(["--smoke", "--processes", "2", "--data", str(work / "data"), "--out", str(tmp_path)])
     assert (tmp_path / "vae" / "config.json").exists()

@@ -57,17 +57,6 @@ def test_drawing_by_lot_repeats_and_follows_the_chances() -> None:
     assert not np.array_equal(batch_indices(100, 32, 7, 0, chances), batch_indices(100, 32, 7, 1, chances))
 
 
-@pytest.mark.parametrize("chances", [None, np.full(320, 1 / 320)])
-def test_no_picture_always_meets_the_same_noise(chances: np.ndarray | None) -> None:
-    """train_unet gives the k-th of a batch the k-th band of noise levels, so the k-th must not be the k-th oldest:
-    over epochs the mean place of each picture is the middle, and no picture keeps to one end."""
-    places = [[] for _ in range(320)]
-    for step in range(400):
-        for place, row in enumerate(batch_indices(320, 32, step, 0, chances)):
-            places[row].append(place)
-    assert min(np.std(p) for p in places) > 5, "9.2 for even places, 0.3 for sorted ones"
-
-
 @given(st.integers(0, 2000), st.sampled_from((16, 32)))
 def test_cells_under_a_box_count_more(seed: int, side: int) -> None:
     """Covered area times the gain, whatever the resolution of the latents."""

@@ -70,11 +70,13 @@ class Method:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
+PLAIN = "text_to_image"
+"""Its pictures, judged at the faces found in them, say what the failure net makes of sound pictures of the model."""
 STEADY = ("modulation.suppress_rate=0", "modulation.enhance_rate=0", "modulation.distance_rate=0",
           "modulation.threshold=0")  # fmt: skip
 """Modulation without decay and without the indicator's gate."""
 PEERS = (
-    Method("text_to_image", "peer", "plain sampling, 10 steps; never sees the picture",
+    Method(PLAIN, "peer", "plain sampling, 10 steps; never sees the picture",
            peer=lambda w: peers.text_to_image(10, w)),
     Method("text_to_image_25", "peer", "plain sampling, 25 steps", peer=lambda w: peers.text_to_image(25, w)),
     Method("sdedit", "peer", "SDEdit from the pasted gray canvas, strength 0.7", peer=lambda w: peers.sdedit(10, 7, w)),
@@ -150,8 +152,8 @@ GROUPS = {
     "peers": tuple(m.name for m in PEERS),
     "presets": ("sow", "fast"),
     "main": (*(m.name for m in PEERS), "sow", "fast"),
-    # Plain samples set what counts as broken (report.thresholds): without them no failure rate means much.
-    "ablations": ("text_to_image", "sow", *(m.name for m in ABLATIONS)),
+    # PLAIN sets what counts as broken (report.thresholds): without it no failure rate means much.
+    "ablations": (PLAIN, "sow", *(m.name for m in ABLATIONS)),
     "all": tuple(METHODS),
 }
 

@@ -12,8 +12,7 @@ from sow_core.errors import SowError
 from sow_core.files import atomic_write
 
 from . import failure, plots, summary, tables
-from .methods import ABLATIONS
-from .report import PLAIN
+from .methods import ABLATIONS, PLAIN
 
 ROOT = PACKAGE.parent
 RESULTS = ROOT / "benchmarks" / "quality" / "results"

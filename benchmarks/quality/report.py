@@ -19,7 +19,7 @@ from sow_core.settings import png_bytes
 from . import metrics, sheets, tables
 from .cases import SIZE, Case
 from .judging import Panel, kid
-from .methods import METHODS
+from .methods import METHODS, PLAIN
 from .running import layout_of
 from .summary import add_balance, aggregate
 
@@ -31,8 +31,6 @@ SHEET_ROWS, SHEET_COLUMNS = 8, 12
 TRUTH = "truth"
 KID_CASES = 40
 """Fewest pictures on each side: the estimate of less is noise."""
-PLAIN = "text_to_image"
-"""Its pictures, judged at the faces found in them, say what the failure net makes of sound pictures of the model."""
 
 
 def write(session: Session) -> list[Path]:

@@ -20,7 +20,7 @@ from .classifier import TextClassifier
 from .command import CASES, QUICK_CASES, folder
 from .judging import Panel
 from .measuring import Measures
-from .methods import Method, Recommended, choose
+from .methods import PLAIN, Method, Recommended, choose
 from .running import Pictures, layout_of
 
 
@@ -77,8 +77,8 @@ class Session:
             panel = Panel.load(self.options.judges)
             if panel.failure is None:
                 self.skipped.append("failure rate: train its net with python -m benchmarks.quality.failure")
-            elif report.PLAIN not in {m.name for m in self.options.methods}:
-                self.skipped.append(f"this model's own thresholds of failure: {report.PLAIN} is not among the methods")
+            elif PLAIN not in {m.name for m in self.options.methods}:
+                self.skipped.append(f"this model's own thresholds of failure: {PLAIN} is not among the methods")
             return panel
         except FileNotFoundError:
             where = f"there are no judges in {self.options.judges}"

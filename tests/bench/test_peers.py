@@ -7,8 +7,7 @@ import torch
 from gaussian import GaussianBackend
 
 from benchmarks.quality import methods, peers
-from benchmarks.quality.methods import ABLATIONS, METHODS, Recommended, choose
-from benchmarks.quality.report import PLAIN
+from benchmarks.quality.methods import ABLATIONS, METHODS, PLAIN, Recommended, choose
 from sow_core.box import Box
 from sow_core.condition import Condition, make_layout
 from sow_core.engine import generate

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sow_core.attention import attend_minmax
-from sow_core.box import Box
-from sow_core.modulation import AttentionControl, Modulation
-from sow_core.regions import Regions
+from sow_core.method.attention import attend_minmax
+from sow_core.method.box import Box
+from sow_core.method.modulation import AttentionControl, Modulation
+from sow_core.method.regions import Regions
 
 from .timing import alternate
 

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from sow_core.backends.diffusers import DiffusersBackend
-from sow_core.box import Box
-from sow_core.condition import Condition, Layout, make_layout, to_tensor
-from sow_core.engine import generate
-from sow_core.plan import SowConfig, build_plan, preset
-from sow_core.schedule import ddim_step
+from sow_core.method.box import Box
+from sow_core.method.condition import Condition, Layout, make_layout, to_tensor
+from sow_core.method.engine import generate
+from sow_core.method.plan import SowConfig, build_plan, preset
+from sow_core.method.schedule import ddim_step
 from tests.peer.scene import PROMPTS, picture_and_mask
 
 from .timing import alternate

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..sow_core.box import Box
 from ..sow_core.errors import SowError
+from ..sow_core.method.box import Box
 
 FORMS = "a box {x, y, width, height}, a list of them, or one of both as JSON"
 RELATED = "related"

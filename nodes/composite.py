@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..sow_core.composite import feathered
-from ..sow_core.condition import Layout, kept_mask
 from ..sow_core.errors import SowError
+from ..sow_core.method.condition import Layout, kept_mask
+from ..sow_core.pictures.composite import feathered
 
 
 def paste_back(image: Tensor, layout: Layout, feather: int, strength: float) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..sow_core.condition import Layout
-from ..sow_core.engine import Event, Result, generate
 from ..sow_core.errors import SowError
-from ..sow_core.plan import SowConfig, build_plan
+from ..sow_core.method.condition import Layout
+from ..sow_core.method.engine import Event, Result, generate
+from ..sow_core.method.plan import SowConfig, build_plan
 
 DEMO = "demo"
 FOLDER_PREFIX, FILE_PREFIX = "folder: ", "file: "

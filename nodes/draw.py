@@ -10,9 +10,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..sow_core.box import Box
-from ..sow_core.boxdraw import colour, dashed, font, label_all
-from ..sow_core.condition import Layout, to_picture
+from ..sow_core.method.box import Box
+from ..sow_core.method.condition import Layout, to_picture
+from ..sow_core.pictures.boxdraw import colour, dashed, font, label_all
 
 PREVIEW_SIDE = 512
 """Pictures with text are enlarged to at least this shorter side, or their labels could not be read."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..sow_core.condition import to_tensor
 from ..sow_core.errors import SowError
-from ..sow_core.pictures import load_mask, load_picture
+from ..sow_core.method.condition import to_tensor
+from ..sow_core.pictures.reading import load_mask, load_picture
 
 EXAMPLES = Path(__file__).parent.parent / "pictures"
 """Not `examples`: that is one of the names under which ComfyUI serves workflow templates, and it would hide ours."""

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..sow_core.box import Box
-from ..sow_core.condition import Condition, Layout, make_layout
 from ..sow_core.errors import SowError
-from ..sow_core.plan import SowConfig
+from ..sow_core.method.box import Box
+from ..sow_core.method.condition import Condition, Layout, make_layout
+from ..sow_core.method.plan import SowConfig
 from ..sow_core.planning.schema import LayoutPlan
 from .boxes import Placement
 

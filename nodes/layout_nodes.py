@@ -6,8 +6,8 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..sow_core.condition import check_size
 from ..sow_core.errors import SowError
+from ..sow_core.method.condition import check_size
 from . import layout as L
 from .boxes import check_placement, parse_boxes, placement_of
 from .composite import paste_back

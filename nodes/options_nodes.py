@@ -7,8 +7,8 @@ from dataclasses import replace
 from comfy_api.latest import io
 
 from ..sow_core.errors import SowError
-from ..sow_core.modulation import Modulation
-from ..sow_core.plan import SowConfig
+from ..sow_core.method.modulation import Modulation
+from ..sow_core.method.plan import SowConfig
 from .settings import parse_levels
 from .sockets import SowAttention, SowCycle
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..sow_core.condition import check_size
 from ..sow_core.errors import SowError
+from ..sow_core.method.condition import check_size
 from ..sow_core.planning.instructions import as_text
 from ..sow_core.planning.language import MODES
 from ..sow_core.planning.planner import DEFAULT_MODEL, FAILURES, PlannerOptions, plan_layout

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..sow_core.errors import SowError
-from ..sow_core.modulation import Modulation
-from ..sow_core.plan import SowConfig, preset
+from ..sow_core.method.modulation import Modulation
+from ..sow_core.method.plan import SowConfig, preset
 
 FROM_PRESET = -1
 """The value of `cycles` that leaves the number to the preset."""

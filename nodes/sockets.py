@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..sow_core.plan import PRESETS
+from ..sow_core.method.plan import PRESETS
 
 SowLayout = io.Custom("SOW_LAYOUT")
 """A `layout.LayoutSpec`."""
@@ -15,7 +15,7 @@ SowTrace = io.Custom("SOW_TRACE")
 SowCycle = io.Custom("SOW_CYCLE")
 """A dict of `SowConfig` fields, see `settings.CycleOptions`."""
 SowAttention = io.Custom("SOW_ATTENTION")
-"""A `sow_core.modulation.Modulation`."""
+"""A `sow_core.method.modulation.Modulation`."""
 SowPipeline = io.Custom("SOW_PIPELINE")
 """A `diffusers_run.Pipeline`."""
 SowEncoded = io.Custom("SOW_ENCODED")

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..sow_core.condition import Layout, to_picture
 from ..sow_core.errors import SowError
-from ..sow_core.fidelity import psnr, region_error, seam_contrast
-from ..sow_core.plan import SowConfig
-from ..sow_core.sheet import contact_sheet
-from ..sow_core.trace import Trace
+from ..sow_core.method.condition import Layout, to_picture
+from ..sow_core.method.fidelity import psnr, region_error, seam_contrast
+from ..sow_core.method.plan import SowConfig
+from ..sow_core.method.trace import Trace
+from ..sow_core.pictures.sheet import contact_sheet
 from .draw import curve, heat
 
 MIN_TILE = 192

@@ -16,9 +16,9 @@ from .errors import SowError
 
 COMMANDS = {
     "generate": (".commands.generate", "keep a picture, grow a scene around it"),
-    "plan": (".planning.command", "where the picture goes, what belongs to it, a fuller prompt: a plan as JSON"),
+    "plan": (".commands.plan", "where the picture goes, what belongs to it, a fuller prompt: a plan as JSON"),
     "describe": (".commands.describe", "what a preset does and costs"),
-    "submit": (".submit", "run an API workflow on a ComfyUI server"),
+    "submit": (".comfyui.submit", "run an API workflow on a ComfyUI server"),
     "bench": (".commands.bench", "measure quality or speed (from a clone of the project)"),
 }
 

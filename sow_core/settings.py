@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from .errors import SowError
 from .fields import field_types, parse_value
-from .plan import SowConfig
+from .method.plan import SowConfig
 
 CHUNK = "sow"
 """Name of the PNG text chunk that carries a picture's settings as JSON."""

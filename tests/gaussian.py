@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sow_core.modulation import AttentionControl
-from sow_core.schedule import Schedule
+from sow_core.method.modulation import AttentionControl
+from sow_core.method.schedule import Schedule
 
 
 def sd_alphas(steps: int = 1000) -> list[float]:

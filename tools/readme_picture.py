@@ -13,11 +13,11 @@ from pathlib import Path
 from PIL import Image
 
 from sow_core.backends.diffusers import DiffusersBackend
-from sow_core.box import Box
-from sow_core.condition import load_condition, make_layout, to_picture
-from sow_core.engine import generate
 from sow_core.files import atomic_write
-from sow_core.plan import build_plan, preset
+from sow_core.method.box import Box
+from sow_core.method.condition import load_condition, make_layout, to_picture
+from sow_core.method.engine import generate
+from sow_core.method.plan import build_plan, preset
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = [

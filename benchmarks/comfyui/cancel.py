@@ -35,7 +35,7 @@ def in_process() -> list[tuple[float, float]]:
     import torch
     from common import scene
 
-    native, folder, plan = pack("nodes.native"), pack("nodes.folder"), pack("sow_core.plan")
+    native, folder, plan = pack("nodes.native"), pack("nodes.folder"), pack("sow_core.method.plan")
     model, clip, vae = folder.load_folder(ROOT / "models" / "demo")
     rows = [
         clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a man on a beach", "bad quality")

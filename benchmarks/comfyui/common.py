@@ -95,7 +95,7 @@ def scene(pack: Any, size: int, side: int) -> Any:
     """A layout of size x size px with a condition of side x side px and a related region."""
     import torch
 
-    condition, box = pack("sow_core.condition"), pack("sow_core.box")
+    condition, box = pack("sow_core.method.condition"), pack("sow_core.method.box")
     generator = torch.Generator().manual_seed(3)
     image = torch.rand(3, side, side, generator=generator)
     at = (size - side) // 2 // 8 * 8

@@ -37,7 +37,7 @@ def peak(run: Any) -> dict[str, float]:
 
 @torch.inference_mode()
 def main() -> None:
-    native, plan = pack("nodes.native"), pack("sow_core.plan")
+    native, plan = pack("nodes.native"), pack("sow_core.method.plan")
     model, vae = random_sd15(), random_vae()
     generator = torch.Generator().manual_seed(1)
     rows = [[[torch.randn(1, 77, 768, generator=generator), {}]] for _ in range(2)]

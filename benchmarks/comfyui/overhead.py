@@ -54,7 +54,7 @@ def outside_share(run: Any, model: Any, vae: Any) -> float:
 @torch.inference_mode()
 def demo() -> dict[str, Any]:
     native, folder = pack("nodes.native"), pack("nodes.folder")
-    plan, engine = pack("sow_core.plan"), pack("sow_core.engine")
+    plan, engine = pack("sow_core.method.plan"), pack("sow_core.method.engine")
     model, clip, vae = folder.load_folder(ROOT / "models" / "demo")
     texts = {"positive": "a photo of a smiling man wearing a suit on a beach", "negative": "bad quality"}
     rows = {name: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for name, text in texts.items()}
@@ -80,7 +80,7 @@ def demo() -> dict[str, Any]:
 
 @torch.inference_mode()
 def sd15() -> dict[str, Any]:
-    native, plan = pack("nodes.native"), pack("sow_core.plan")
+    native, plan = pack("nodes.native"), pack("sow_core.method.plan")
     model, vae = random_sd15(), random_vae()
     generator = torch.Generator().manual_seed(1)
     rows = [[[torch.randn(1, 77, 768, generator=generator), {}]] for _ in range(2)]

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sow_core.box import CELL, Box
-from sow_core.condition import Condition
+from sow_core.method.box import CELL, Box
+from sow_core.method.condition import Condition
 from tools.demo_model import figure, visible, world
 from tools.demo_model.attributes import BACKGROUNDS, CLOTHES, CLOTHES_COLORS, MOUTHS, Portrait
 from tools.demo_model.captions import MOUTH_WORDS, PLACE_WORDS, STYLE_WORDS, portrait_caption

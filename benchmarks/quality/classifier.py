@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sow_core.backends.diffusers import DiffusersBackend
-from sow_core.schedule import add_noise
+from sow_core.method.schedule import add_noise
 from tools.demo_model.attributes import BACKGROUNDS
 from tools.demo_model.captions import PLACE_WORDS, STYLE_WORDS
 

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from sow_core.backends.diffusers import DiffusersBackend
-from sow_core.condition import to_picture
-from sow_core.engine import generate
 from sow_core.files import atomic_write
+from sow_core.method.condition import to_picture
+from sow_core.method.engine import generate
+from sow_core.pictures.sheet import contact_sheet
 from sow_core.settings import png_bytes
-from sow_core.sheet import contact_sheet
 
 from . import mass, peers, toy
 from .cases import SIZE, Case, render_cases

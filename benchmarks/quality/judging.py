@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sow_core.condition import Layout, kept_mask
+from sow_core.method.condition import Layout, kept_mask
 from tools.demo_model.judge_nets import decode_boxes, peaks, pool
 from tools.demo_model.judges import FACE_THRESHOLD, FILE, Judges
 

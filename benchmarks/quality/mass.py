@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from sow_core.backends.diffusers import DiffusersBackend
-from sow_core.condition import to_picture
-from sow_core.sheet import contact_sheet
+from sow_core.method.condition import to_picture
+from sow_core.pictures.sheet import contact_sheet
 
 from .cases import Case
 from .methods import Method, Recommended

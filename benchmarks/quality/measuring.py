@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from sow_core.condition import Layout, kept_mask, to_tensor
-from sow_core.pictures import load_picture
+from sow_core.method.condition import Layout, kept_mask, to_tensor
+from sow_core.pictures.reading import load_picture
 
 from . import metrics
 from .cases import Case

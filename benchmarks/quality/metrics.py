@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sow_core.backends.diffusers import DiffusersBackend
-from sow_core.condition import Layout, kept_mask
-from sow_core.fidelity import psnr, region_error, seam_contrast
+from sow_core.method.condition import Layout, kept_mask
+from sow_core.method.fidelity import psnr, region_error, seam_contrast
 
 
 def region(image: Tensor, layout: Layout) -> dict[str, float]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from sow_core.box import Box
-from sow_core.condition import Condition, Layout, make_layout
-from sow_core.guidance import Guidance
-from sow_core.plan import (
+from sow_core.method.box import Box
+from sow_core.method.condition import Condition, Layout, make_layout
+from sow_core.method.guidance import Guidance
+from sow_core.method.plan import (
     Decode,
     Denoise,
     Encode,

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sow_core import __version__
-from sow_core.box import Box
-from sow_core.condition import make_layout, to_tensor
 from sow_core.files import atomic_write
-from sow_core.pictures import load_picture
+from sow_core.method.box import Box
+from sow_core.method.condition import make_layout, to_tensor
+from sow_core.pictures.reading import load_picture
 from sow_core.settings import png_bytes
 
 from . import metrics, sheets, tables

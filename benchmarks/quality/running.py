@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from sow_core.backends.diffusers import DiffusersBackend
-from sow_core.condition import Layout, make_layout, to_picture
-from sow_core.engine import Result, generate
 from sow_core.files import atomic_write
+from sow_core.method.condition import Layout, make_layout, to_picture
+from sow_core.method.engine import Result, generate
 from sow_core.settings import png_bytes
 
 from .cases import SIZE, Case

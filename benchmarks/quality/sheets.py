@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from sow_core.condition import Layout, to_picture
+from sow_core.method.condition import Layout, to_picture
 
 from .cases import Case
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from sow_core.backends.diffusers import DiffusersBackend
-from sow_core.modulation import AttentionControl, Modulation
-from sow_core.regions import Regions
-from sow_core.schedule import ddim_step, invert_step
+from sow_core.method.modulation import AttentionControl, Modulation
+from sow_core.method.regions import Regions
+from sow_core.method.schedule import ddim_step, invert_step
 
 STEPS = 20
 LEVELS = (8, 12, 16)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...sow_core.box import CELL
 from ...sow_core.errors import SowError
+from ...sow_core.method.box import CELL
 
 
 def load_vae(config: dict[str, Any], state: dict[str, Any]) -> Any:

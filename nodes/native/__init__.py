@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...sow_core.condition import Layout
-    from ...sow_core.plan import SowConfig
-    from ...sow_core.trace import Trace
+    from ...sow_core.method.condition import Layout
+    from ...sow_core.method.plan import SowConfig
+    from ...sow_core.method.trace import Trace
 
 Conditioning = list[Any]
 """ComfyUI's CONDITIONING: a list of [embedding, options]."""
@@ -61,7 +61,7 @@ def sample_layout(
     """Run SOW natively: encode, sample with progress, previews and cancel, decode.
 
     model, positive, negative, vae: as connected by the user; none of them is changed.
-    layout: from `sow_core.condition.make_layout`, with the config's `coverage` and `fill`.
+    layout: from `sow_core.method.condition.make_layout`, with the config's `coverage` and `fill`.
     config: `config.guidance` is the cfg scale. seeds: one per image of the batch; [s, s + 1, ...] is custom.
     extra: CONDITIONING for the row names that some presets need: "empty", "suppress", "diverse".
     decode False: images is None (the VAE decodes nothing).
@@ -73,8 +73,8 @@ def sample_layout(
     import torch
 
     from ...sow_core.errors import SowError
-    from ...sow_core.guidance import all_rows
-    from ...sow_core.plan import build_plan
+    from ...sow_core.method.guidance import all_rows
+    from ...sow_core.method.plan import build_plan
     from .checks import check_conditioning, check_model
     from .sampler import SowGuider, SowSampler, level_sigmas
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ...sow_core.guidance import POSITIVE
-from ...sow_core.modulation import AttentionControl
+from ...sow_core.method.guidance import POSITIVE
+from ...sow_core.method.modulation import AttentionControl
 
 log = logging.getLogger("sow")
 OVERRIDE = "optimized_attention_override"

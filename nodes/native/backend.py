@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ...sow_core.errors import SowError
-from ...sow_core.modulation import AttentionControl
-from ...sow_core.schedule import Schedule
+from ...sow_core.method.modulation import AttentionControl
+from ...sow_core.method.schedule import Schedule
 from . import EncodedLayout
 from .attention import AttentionHooks
 

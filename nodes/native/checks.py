@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...sow_core.box import CELL
 from ...sow_core.errors import SowError
+from ...sow_core.method.box import CELL
 
 
 def check_model(model: Any) -> None:

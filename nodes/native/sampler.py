@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ...sow_core.engine import Event, Trace, run
 from ...sow_core.errors import SowError
-from ...sow_core.guidance import NEGATIVE, POSITIVE
-from ...sow_core.plan import SowConfig, build_plan
+from ...sow_core.method.engine import Event, Trace, run
+from ...sow_core.method.guidance import NEGATIVE, POSITIVE
+from ...sow_core.method.plan import SowConfig, build_plan
 from . import EncodedLayout
 from .backend import NativeBackend, schedule_of
 from .checks import check_latents, check_model

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..box import CELL
 from ..errors import SowError
+from ..method.box import CELL
 from .components import Components
 
 FAMILIES = ("SD 1.x", "SD 2.x", "SDXL")

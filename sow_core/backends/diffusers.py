@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..errors import SowError
-from ..modulation import AttentionControl
-from ..schedule import Schedule
+from ..method.modulation import AttentionControl
+from ..method.schedule import Schedule
 from .components import Components
 from .loading import load
 from .processors import Active, modulated

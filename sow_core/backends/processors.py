@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import SowError
-from ..modulation import AttentionControl
+from ..method.modulation import AttentionControl
 
 PLAIN = (
     "AttnProcessor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..plan import PRESETS, build_plan, preset
+from ..method.plan import PRESETS, build_plan, preset
 from ..settings import override
 
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from ..errors import SowError
 from ..memory import is_out_of_memory
-from ..plan import PRESETS, build_plan
-from .job import Job, check
-from .model import load_model, native_size, recommend
-from .placing import make_canvas, place
-from .repeat import Saved, settings_of
-from .results import write_results
+from ..method.plan import PRESETS, build_plan
+from ..pipeline.job import Job, check
+from ..pipeline.model import load_model, native_size, recommend
+from ..pipeline.placing import make_canvas, place
+from ..pipeline.repeat import Saved, settings_of
+from ..pipeline.results import write_results
 
 if TYPE_CHECKING:
     from ..backends.diffusers import DiffusersBackend
-    from ..condition import Layout
-    from ..trace import Result
+    from ..method.condition import Layout
+    from ..method.trace import Result
 
 PROMPT_TOKENS = 75
 """Tokens of a prompt that CLIP reads; the rest is cut off."""
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the pictures; 0, or SowError in one line and nothing written."""
     saved = Saved(args) if args.source else None
     job = check(args, saved.config if saved else None)
-    from .quiet import quiet_libraries
+    from ..pipeline.quiet import quiet_libraries
 
     with quiet_libraries(bars=args.download):
         backend = load_model(args)
@@ -97,7 +97,7 @@ def _generate(
     result = _sample(args, job, backend, layout)
     images = result.images
     if args.paste_back is not None:
-        from ..composite import paste_back
+        from ..pictures.composite import paste_back
 
         images = paste_back(images, layout, args.paste_back)
     settings = settings_of(args, job, size, plan or (saved.plan if saved else None))
@@ -107,8 +107,8 @@ def _generate(
 def _sample(args: argparse.Namespace, job: Job, backend: DiffusersBackend, layout: Layout) -> Result:
     from tqdm import tqdm
 
-    from ..engine import generate
-    from ..trace import Event
+    from ..method.engine import generate
+    from ..method.trace import Event
 
     tokens = backend.token_count(job.prompt)
     if tokens > PROMPT_TOKENS:

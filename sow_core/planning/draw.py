@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..box import Box
-from ..boxdraw import Corners, colour, dashed, label_all
+from ..method.box import Box
+from ..pictures.boxdraw import Corners, colour, dashed, label_all
 from .request import ConditionPicture
 from .schema import LayoutPlan
 

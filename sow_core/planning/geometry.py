@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..box import CELL, Box
+from ..method.box import CELL, Box
 from .errors import UnusableAnswer, one_line
 from .schema import Frame, RelatedRegion
 

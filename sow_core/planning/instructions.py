@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from ..assets import asset_folder
-from ..box import Box
+from ..method.box import Box
 from .request import PlanRequest
 from .text import plain
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..box import Box
+from ..method.box import Box
 from . import instructions
 from .errors import PlannerError, UnusableAnswer
 from .geometry import RawBox, follow, settle_regions

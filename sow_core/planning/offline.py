@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..box import Box
+from ..method.box import Box
 from .geometry import RawBox, settle_regions
 from .places import Place, direction, find_places, is_aloft, is_animal, is_person, size_word
 from .reading import Target, place_boxes

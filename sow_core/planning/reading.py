@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..box import Box
 from ..errors import SowError
+from ..method.box import Box
 from .errors import UnusableAnswer, one_line
 from .geometry import RawBox, follow, read_box, separate, settle, settle_fixed, settle_regions
 from .request import MOST_CONDITIONS

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..box import Box
 from ..errors import SowError
+from ..method.box import Box
 from .schema import Frame
 from .text import TokenCounter
 
@@ -63,7 +63,7 @@ class ConditionPicture:
         """From files. Without a mask file, the picture's transparency is the mask. Raises SowError."""
         import numpy as np
 
-        from ..pictures import load_kept
+        from ..pictures.reading import load_kept
 
         picture, keep = load_kept(path, mask)
         weights = None if keep is None else np.asarray(keep, np.float32) / 255

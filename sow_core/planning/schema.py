@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..box import CELL, Box
 from ..errors import SowError
+from ..method.box import CELL, Box
 
 VERSION = 1
 """Of the JSON form, in its key `sow_plan`. Readers accept this and older ones."""

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.quality.broken import KINDS, specimens
 from benchmarks.quality.cases import SETTINGS, SPLITS, render_cases
 from benchmarks.quality.classifier import replace_place, replace_style
-from sow_core.condition import make_layout
+from sow_core.method.condition import make_layout
 from tools.demo_model.world import HELD_OUT, JUDGE, TRAIN, VALIDATION
 
 

@@ -11,8 +11,8 @@ from benchmarks.quality import metrics
 from benchmarks.quality.judging import kid
 from benchmarks.quality.report import with_verdicts
 from benchmarks.quality.summary import add_balance, aggregate, balance, identity_score
-from sow_core.box import Box
-from sow_core.condition import Condition, make_layout
+from sow_core.method.box import Box
+from sow_core.method.condition import Condition, make_layout
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from gaussian import GaussianBackend
 
 from benchmarks.quality import methods, peers
 from benchmarks.quality.methods import ABLATIONS, METHODS, PLAIN, Recommended, choose
-from sow_core.box import Box
-from sow_core.condition import Condition, make_layout
-from sow_core.engine import generate
 from sow_core.errors import SowError
-from sow_core.plan import Denoise, Place, build_plan, preset
+from sow_core.method.box import Box
+from sow_core.method.condition import Condition, make_layout
+from sow_core.method.engine import generate
+from sow_core.method.plan import Denoise, Place, build_plan, preset
 
 TOLD = Recommended(5.0, "")
 

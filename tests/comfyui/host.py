@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sow_core.comfy_client import ComfyClient
+from sow_core.comfyui.client import ComfyClient
 from sow_core.errors import SowError
 
 Prompt = dict[str, dict[str, Any]]

@@ -13,7 +13,7 @@ import pytest
 from comfyui.host import PACK, SECRET, Prompt, Server, demo
 from PIL import Image
 
-from sow_core.comfy_client import ServerRefused
+from sow_core.comfyui.client import ServerRefused
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "pictures"
 NODES = sorted(page.stem for page in (Path(__file__).resolve().parents[2] / "web" / "docs").glob("SOW_*.md"))
@@ -167,7 +167,7 @@ def test_the_demo_runs(session: Session, files: tuple[str, str]) -> None:
 
 
 def test_progress_has_the_plans_total(session: Session, files: tuple[str, str]) -> None:
-    from sow_core.plan import build_plan, preset
+    from sow_core.method.plan import build_plan, preset
 
     run = session.run(demo(*files, seed=51, preset="fast", cycles=-1))
     assert {top for _, top in run.progress("6")} == {build_plan(preset("fast")).cost.calls}

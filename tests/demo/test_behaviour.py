@@ -12,14 +12,14 @@ from torch import Tensor
 
 from benchmarks.quality.peers import text_to_image
 from sow_core.backends.diffusers import DiffusersBackend
-from sow_core.box import Box
-from sow_core.composite import paste_back
-from sow_core.condition import Condition, Layout, make_layout, to_tensor
-from sow_core.engine import Result, generate
-from sow_core.fidelity import region_error, seam_contrast, seam_surprise
-from sow_core.modulation import Modulation
-from sow_core.pictures import load_mask, load_picture
-from sow_core.plan import Plan, SowConfig, build_plan, preset
+from sow_core.method.box import Box
+from sow_core.method.condition import Condition, Layout, make_layout, to_tensor
+from sow_core.method.engine import Result, generate
+from sow_core.method.fidelity import region_error, seam_contrast, seam_surprise
+from sow_core.method.modulation import Modulation
+from sow_core.method.plan import Plan, SowConfig, build_plan, preset
+from sow_core.pictures.composite import paste_back
+from sow_core.pictures.reading import load_mask, load_picture
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "pictures"
 FACES = ("tom", "rose")

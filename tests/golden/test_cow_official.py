@@ -22,10 +22,10 @@ from peer.scene import PROMPTS, picture_and_mask  # noqa: E402
 from tiny_models import build  # noqa: E402
 
 from sow_core.backends.diffusers import DiffusersBackend  # noqa: E402
-from sow_core.box import Box  # noqa: E402
-from sow_core.condition import Condition, make_layout, to_tensor  # noqa: E402
-from sow_core.engine import run  # noqa: E402
-from sow_core.plan import SowConfig, build_plan, preset  # noqa: E402
+from sow_core.method.box import Box  # noqa: E402
+from sow_core.method.condition import Condition, make_layout, to_tensor  # noqa: E402
+from sow_core.method.engine import run  # noqa: E402
+from sow_core.method.plan import SowConfig, build_plan, preset  # noqa: E402
 
 FILE = Path(__file__).with_name("cow_official.json")
 SHORT = replace(preset("cow_official"), cycles=2)

@@ -31,7 +31,7 @@ def load_pack() -> ModuleType:
 
 
 def part(name: str) -> ModuleType:
-    """A module of the pack: part("nodes.layout"), part("sow_core.box")."""
+    """A module of the pack: part("nodes.layout"), part("sow_core.method.box")."""
     load_pack()
     return importlib.import_module(f"{NAME}.{name}")
 

@@ -55,7 +55,7 @@ class Host:
 
 @pytest.fixture
 def control() -> Any:
-    regions, modulation = part("sow_core.regions"), part("sow_core.modulation")
+    regions, modulation = part("sow_core.method.regions"), part("sow_core.method.modulation")
     condition, related = torch.zeros(1, ROWS, COLUMNS), torch.zeros(1, ROWS, COLUMNS)
     condition[:, 2:5, 2:4], related[:, 1:7, 1:5] = 1, 1
     made = modulation.AttentionControl(

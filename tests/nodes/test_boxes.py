@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from .pack import part, sow_error
 
 B = part("nodes.boxes")
-Box = part("sow_core.box").Box
+Box = part("sow_core.method.box").Box
 BOX = {"x": 8, "y": 16, "width": 64, "height": 32}
 DRAWN = {**BOX, "metadata": {"type": "obj", "text": "", "desc": "Related: hair", "palette": []}}
 

@@ -10,8 +10,8 @@ import torch
 from .pack import node, part, run_node, sow_error, validate
 
 L = part("nodes.layout")
-Box = part("sow_core.box").Box
-GRAY = part("sow_core.condition").GRAY
+Box = part("sow_core.method.box").Box
+GRAY = part("sow_core.method.condition").GRAY
 
 
 def picture(height=96, width=64, value=0.9):

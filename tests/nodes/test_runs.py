@@ -49,7 +49,7 @@ def test_the_condition_is_kept_and_a_scene_grew(made, layout):
     images, run, _ = made
     assert images.shape == (2, 128, 128, 3) and images.min() >= 0 and images.max() <= 1
     canvas = layout.build().canvas.movedim(0, -1)
-    kept = part("sow_core.condition").kept_mask(layout.build()) > 0.5
+    kept = part("sow_core.method.condition").kept_mask(layout.build()) > 0.5
     assert (images[0] - canvas)[kept].abs().mean() < 0.12
     outside = images[0][~kept]
     assert outside.std() > 0.1, "the gray is gone"

@@ -9,8 +9,8 @@ import pytest
 from .pack import part, run_node, sow_error, validate
 
 S = part("nodes.settings")
-P = part("sow_core.plan")
-M = part("sow_core.modulation")
+P = part("sow_core.method.plan")
+M = part("sow_core.method.modulation")
 
 
 def test_defaults_are_the_presets():

@@ -28,10 +28,10 @@ from peer.scene import PROMPTS, picture_and_mask  # noqa: E402
 from tiny_models import build  # noqa: E402
 
 from sow_core.backends.diffusers import DiffusersBackend  # noqa: E402
-from sow_core.box import Box  # noqa: E402
-from sow_core.condition import Condition, make_layout, to_tensor  # noqa: E402
-from sow_core.engine import run  # noqa: E402
-from sow_core.plan import Plan, build_plan, preset  # noqa: E402
+from sow_core.method.box import Box  # noqa: E402
+from sow_core.method.condition import Condition, make_layout, to_tensor  # noqa: E402
+from sow_core.method.engine import run  # noqa: E402
+from sow_core.method.plan import Plan, build_plan, preset  # noqa: E402
 
 PEER = os.environ.get("COW_PEER", "")
 pytestmark = pytest.mark.skipif(not PEER, reason="COW_PEER names no checkout of the official code")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sow_core.errors import SowError
-from sow_core.plan import PRESETS, SowConfig, preset
+from sow_core.method.plan import PRESETS, SowConfig, preset
+from sow_core.method.strength import Modulation
 from sow_core.settings import override, png_bytes, read_settings
-from sow_core.strength import Modulation
 
 SHARE = st.floats(0, 1)
 

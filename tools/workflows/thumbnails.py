@@ -16,8 +16,8 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from sow_core.comfy_client import ComfyClient
-from sow_core.submit import describe_failure, execute, load_workflow
+from sow_core.comfyui.client import ComfyClient
+from sow_core.comfyui.submit import describe_failure, execute, load_workflow
 
 from .catalog import WORKFLOWS
 

@@ -17,7 +17,8 @@ import torch  # noqa: E402
 
 native, folder = pack("nodes.native"), pack("nodes.folder")
 IMPORTED_DIFFUSERS = "diffusers" in sys.modules
-core = {n: pack(f"sow_core.{n}") for n in ("condition", "plan", "engine", "box", "modulation", "errors")}
+core = {n: pack(f"sow_core.method.{n}") for n in ("condition", "plan", "engine", "box", "modulation")}
+core["errors"] = pack("sow_core.errors")
 SowError = core["errors"].SowError
 PROMPTS = {
     "positive": "a photo of a smiling man wearing a suit on a beach",

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from unit.planning.cases import CAR, CASES, CAT, FACE, FIGURE, MUG
 from unit.planning.test_reading import FRAMES, holds
 
-from sow_core.box import Box
 from sow_core.errors import SowError
+from sow_core.method.box import Box
 from sow_core.planning.offline import plan_offline
 from sow_core.planning.places import direction, find_places, is_person, size_word
 from sow_core.planning.planner import PlannerOptions, plan_layout
@@ -232,7 +232,7 @@ def test_the_default_needs_no_torch_no_package_and_no_network():
         "import numpy as np\n"
         "from sow_core.planning.planner import plan_layout\n"
         "from sow_core.planning.request import ConditionPicture, PlanRequest\n"
-        "import sow_core.planning.command, sow_core.planning.draw\n"
+        "import sow_core.commands.plan, sow_core.planning.draw\n"
         "plan = plan_layout(PlanRequest('a cat', (ConditionPicture(np.zeros((8, 8, 3), np.uint8)),)))\n"
         "bad = [m for m in ('torch', 'google.genai', 'google.generativeai', 'requests', 'httpx') if m in sys.modules]\n"
         "print(len(plan.boxes), bad)\n"

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from unit.planning.loopback import GOOD, PLAN
 
-from sow_core.box import Box
 from sow_core.errors import SowError
+from sow_core.method.box import Box
 from sow_core.planning.errors import UnusableAnswer
 from sow_core.planning.geometry import (
     RawBox,

@@ -23,7 +23,7 @@ from unit.planning.outcomes import (
     run_case,
 )
 
-from sow_core.box import Box
+from sow_core.method.box import Box
 from sow_core.planning.errors import PlannerError
 from sow_core.planning.patience import Limits
 from sow_core.planning.planner import PlannerOptions, connect, plan_layout

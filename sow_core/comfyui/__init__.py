@@ -1,0 +1,1 @@
+"""The client side of a running ComfyUI server. (The node pack itself is `nodes/`, beside this package.)"""

@@ -1,0 +1,250 @@
+"""Pictures to keep: loading, resizing to their box, pasting on the canvas."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ..errors import SowError
+from ..pictures.reading import load_kept
+from .box import CELL, Box
+from .plan import Fill
+from .regions import Regions, cell_coverage
+
+GRAY = 128 / 255
+"""The canvas and the surroundings of a condition [paper: gray]."""
+REACH = 2 * CELL
+"""px that fill="extend" carries the kept colours outward: past the cell at the edge and its neighbour."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One picture to keep.
+
+    image: [3, h, w] in 0..1; mask: [h, w], 1 = keep (values >= .5 are kept); box: where it goes, px;
+    related: boxes of what continues it in the finished picture (the paper's condition-related region).
+    Raises SowError if the mask is of another size or empty, or a value is not finite.
+    """
+
+    image: Tensor
+    mask: Tensor
+    box: Box
+    related: tuple[Box, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[0] != 3:
+            raise SowError(f"Bad condition: expected an RGB picture [3, h, w], got {list(self.image.shape)}.")
+        size, mask_size = self.image.shape[-2:], self.mask.shape
+        if tuple(size) != tuple(mask_size):
+            got = "x".join(str(n) for n in reversed(mask_size))
+            raise SowError(f"Bad mask size. Expected {size[1]}x{size[0]}, as its picture, got {got}.")
+        if not (torch.isfinite(self.image).all() and torch.isfinite(self.mask).all()):
+            raise SowError("Bad condition: the picture or its mask contains NaN or infinite values.")
+        if not (self.mask >= 0.5).any():
+            raise SowError("The mask is empty: expected some pixels to keep (white = keep); invert it?")
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """PIL RGB -> [3, h, w], PIL gray -> [h, w]; float32 in 0..1."""
+    array = torch.from_numpy(np.array(picture, dtype=np.uint8)).float() / 255.0
+    return array.permute(2, 0, 1) if array.ndim == 3 else array
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """[3, h, w] or [h, w] in 0..1 -> PIL."""
+    array = (image.detach().float().cpu().clamp(0, 1) * 255.0).round().to(torch.uint8).numpy()
+    return Image.fromarray(array.transpose(1, 2, 0) if array.ndim == 3 else array)
+
+
+def load_condition(
+    image: str | os.PathLike[str],
+    mask: str | os.PathLike[str] | None,
+    box: Box,
+    related: Sequence[Box] = (),
+) -> Condition:
+    """A condition from files. Without a mask file the picture's alpha is the mask, else all of it is kept."""
+    picture, kept = load_kept(image, mask)
+    pixels = to_tensor(picture)
+    return Condition(pixels, torch.ones(pixels.shape[-2:]) if kept is None else to_tensor(kept), box, tuple(related))
+
+
+@dataclass(frozen=True)
+class PreparedCondition:
+    """A condition at its size on the canvas: picture [3, H, W], mask [H, W] of 0 or 1, box on the 8-px grid."""
+
+    picture: Tensor
+    mask: Tensor
+    box: Box
+    cells: Tensor
+    fill: Fill
+
+    @cached_property
+    def image(self) -> Tensor:
+        """What is kept, on gray."""
+        return torch.where(self.mask > 0.5, self.picture, torch.tensor(GRAY))
+
+    @cached_property
+    def filled(self) -> Tensor:
+        """The picture as it is encoded; made when a run reads the crops, which few do."""
+        if self.fill == "extend":
+            return extend(self.image, self.mask)
+        return self.picture if self.fill == "keep" else self.image
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a run starts from: the pasted canvas [3, H, W], the prepared conditions, and their regions."""
+
+    canvas: Tensor
+    conditions: tuple[PreparedCondition, ...]
+    regions: Regions
+    background: Tensor
+    fill: Fill
+
+    @cached_property
+    def filled(self) -> Tensor:
+        """The canvas as it is encoded, with something other than its background around what is kept."""
+        if self.fill == "gray":
+            return self.canvas
+        kept = kept_mask(self)
+        if self.fill == "extend":
+            return extend(self.canvas, kept)
+        filled = self.canvas.clone()
+        for item in self.conditions:
+            window = _window(filled, item.box)
+            window.copy_(torch.where(_window(kept, item.box) > 0.5, window, item.picture))
+        return filled
+
+    @property
+    def width(self) -> int:
+        return self.canvas.shape[-1]
+
+    @property
+    def height(self) -> int:
+        return self.canvas.shape[-2]
+
+
+def kept_mask(layout: Layout) -> Tensor:
+    """[H, W] of 0 or 1: the pixels of every condition, at full resolution."""
+    mask = torch.zeros(layout.height, layout.width)
+    for condition in layout.conditions:
+        window = _window(mask, condition.box)
+        window.copy_(torch.maximum(window, condition.mask))
+    return mask
+
+
+def check_size(width: int, height: int) -> None:
+    """Raises SowError unless the canvas is a multiple of 8 px, 64 to 8192."""
+    for name, value in (("width", width), ("height", height)):
+        if value % CELL or not 64 <= value <= 8192:
+            raise SowError(f"Bad {name} {value}: expected a multiple of {CELL} from 64 to 8192 px.")
+
+
+def make_layout(
+    conditions: Sequence[Condition],
+    width: int,
+    height: int,
+    *,
+    background: Tensor | tuple[float, float, float] | None = None,
+    coverage: float = 0.5,
+    fill: Fill = "extend",
+) -> Layout:
+    """Resize, snap and paste: the paper's condition preprocessing, for several conditions.
+
+    width, height: canvas px, multiples of 8. background: a colour 0..1, a picture [3, H, W], or gray.
+    A box is snapped to the 8-px grid *before* pasting, so that pixels and latents agree. Later
+    conditions lie on top of earlier ones. fill: what surrounds the kept pixels, see `SowConfig`; it never covers
+    another condition's. Raises SowError for a box outside the canvas or a mask that keeps no whole latent cell.
+    """
+    check_size(width, height)
+    if not conditions:
+        raise SowError("No condition: expected at least one picture to keep.")
+    canvas = _background(background, width, height)
+    under = canvas.clone()
+    prepared = []
+    for number, condition in enumerate(conditions, start=1):
+        name = f"box {number}" if len(conditions) > 1 else "box"
+        if not condition.box.inside(width, height):
+            raise SowError(f"The {name} {condition.box} lies outside the {width}x{height} canvas; move or shrink it.")
+        for area in condition.related:
+            if area.clip(width, height).area == 0:
+                raise SowError(f"The related region {area} lies outside the {width}x{height} canvas; move it.")
+        item = prepare(condition, coverage, fill)
+        if not item.box.inside(width, height):
+            raise SowError(f"The {name} {condition.box}, on the {CELL}-px grid {item.box}, leaves the canvas.")
+        prepared.append(item)
+        window = _window(canvas, item.box)
+        window.copy_(torch.where(item.mask > 0.5, item.picture, window))
+    regions = Regions.build(
+        [c.cells for c in prepared],
+        [c.box for c in prepared],
+        [c.related for c in conditions],
+        height // CELL,
+        width // CELL,
+    )
+    return Layout(canvas, tuple(prepared), regions, under, fill)
+
+
+def _window(x: Tensor, box: Box) -> Tensor:
+    """The part of [..., H, W] that a box covers, as a view."""
+    return x[..., box.y : box.bottom, box.x : box.right]
+
+
+def prepare(condition: Condition, coverage: float, fill: Fill) -> PreparedCondition:
+    """Resize a condition to its snapped box."""
+    box = condition.box.snap()
+    size = (box.height, box.width)
+    image = _resized(condition.image, size).clamp(0, 1)
+    mask = (_resized(condition.mask[None], size)[0] >= 0.5).float()
+    cells = cell_coverage(mask, coverage)
+    if not cells.any():
+        raise SowError(
+            f"The mask keeps no whole {CELL}-px cell at {box.width}x{box.height} px; "
+            "enlarge the box or the mask, or lower coverage."
+        )
+    return PreparedCondition(image, mask, box, cells, fill)
+
+
+def extend(image: Tensor, mask: Tensor, reach: int = REACH) -> Tensor:
+    """The picture [3, h, w] with the colours inside the mask [h, w] (0 or 1) carried outward by `reach` px.
+
+    Ring by ring: each pixel next to known ones takes their mean. Pixels inside and beyond stay as they are.
+    """
+    ys, xs = (mask > 0.5).nonzero(as_tuple=True)
+    near = (slice(max(int(ys.min()) - reach, 0), int(ys.max()) + reach + 1),
+            slice(max(int(xs.min()) - reach, 0), int(xs.max()) + reach + 1))  # fmt: skip
+    known = mask[near][None].float()
+    grown = torch.cat([image[:, near[0], near[1]] * known, known])[None]
+    for _ in range(reach):
+        pooled = F.avg_pool2d(grown, 3, stride=1, padding=1)
+        grown = torch.where(grown[:, 3:] > 0.5, grown, pooled / pooled[:, 3:].clamp(min=1e-6))
+    out = image.clone()
+    window = out[:, near[0], near[1]]
+    window.copy_(torch.where(grown[0, 3:] > 0.5, grown[0, :3], window))
+    return out
+
+
+def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(x.shape[-2:]) == size:
+        return x.float()
+    return F.interpolate(x.float()[None], size, mode="bicubic", antialias=True)[0]
+
+
+def _background(value: Tensor | tuple[float, float, float] | None, width: int, height: int) -> Tensor:
+    if isinstance(value, Tensor):
+        if tuple(value.shape) != (3, height, width):
+            got = "x".join(str(n) for n in reversed(value.shape[-2:]))
+            raise SowError(f"Bad background size. Expected {width}x{height}, as the canvas, got {got}.")
+        if not torch.isfinite(value).all():
+            raise SowError("Bad background: the picture contains NaN or infinite values.")
+        return value.float().clone()
+    colour = torch.tensor(value if value is not None else (GRAY,) * 3, dtype=torch.float32)
+    return colour[:, None, None].expand(3, height, width).clone()

@@ -1,0 +1,350 @@
+"""The interpreter: runs a plan on a backend and yields an event for every model call.
+
+It holds no formula and no decision of its own; those are in schedule, guidance, modulation and plan.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ..errors import SowError
+from .backend import Backend
+from .condition import Layout
+from .modulation import AttentionControl
+from .noise import NoiseSource
+from .plan import (
+    Decode,
+    Denoise,
+    Encode,
+    EndCycle,
+    Invert,
+    NoiseTrajectory,
+    Place,
+    Plan,
+    Renoise,
+    SeedCanvas,
+)
+from .schedule import add_noise, ddim_step, invert_step, renoise, to_x0
+from .trace import CallRecord, Event, Result, Trace
+
+
+@dataclass
+class _State:
+    x: Tensor
+    images: list[int]
+    """Indices of the batch that x holds: all, less what the adaptive stop has finished."""
+    finished: dict[int, Tensor] = field(default_factory=dict)
+    x0: Tensor | None = None
+    previous: Tensor | None = None
+    change: dict[int, float] = field(default_factory=dict)
+
+
+class _Run:
+    """One run's moving parts; each method interprets one kind of op."""
+
+    def __init__(self, plan: Plan, backend: Backend, layout: Layout, seeds: Sequence[int], noise: NoiseSource) -> None:
+        self.plan = plan
+        self.backend = backend
+        self.layout = layout
+        self.noise = noise
+        self.count = len(seeds)
+        self.trace = Trace(cycles=[0] * self.count)
+        self.schedule = backend.schedule(plan.config.steps)
+        device = backend.device
+        self.inside = layout.regions.any_condition.to(device)[None, None]
+        self.total = plan.cost.calls
+        self.channels = 0
+        self.crops: list[Tensor] = []
+        self.canvas: Tensor | None = None
+        self.stored: dict[int, Tensor] = {}
+        """Trajectory on the canvas, by level: [1, C, h, w], zero outside the conditions."""
+        self.canvas_levels: dict[int, Tensor] = {}
+        self.fixed_noise: Tensor | None = None
+        self.control: AttentionControl | None = None
+        modulation = plan.config.modulation
+        if modulation is not None and modulation.active:
+            self.control = AttentionControl(layout.regions, modulation, self.count, device)
+        self.state = _State(torch.empty(0), list(range(self.count)))
+
+    # -- encoding and trajectories
+
+    def encode(self, op: Encode) -> None:
+        if op.crops:
+            self.crops = self._encoded_crops()
+        if op.canvas:
+            self.canvas = self.backend.encode(self.layout.filled[None])
+        encoded = [*self.crops, *([] if self.canvas is None else [self.canvas])]
+        self.channels = encoded[0].shape[1]
+        self._check_finite(torch.cat([z.flatten() for z in encoded]), "the VAE's encoding")
+
+    def _encoded_crops(self) -> list[Tensor]:
+        """One latent a condition; pictures of one size in one call."""
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        pictures = [c.filled for c in self.layout.conditions]
+        for index, picture in enumerate(pictures):
+            by_size.setdefault(tuple(picture.shape), []).append(index)
+        latents: dict[int, Tensor] = {}
+        for indices in by_size.values():
+            encoded = self.backend.encode(torch.stack([pictures[i] for i in indices]))
+            latents.update({i: encoded[n : n + 1] for n, i in enumerate(indices)})
+        return [latents[i] for i in range(len(pictures))]
+
+    def invert(self, op: Invert) -> Iterator[Event]:
+        on_canvas = op.condition is None
+        z = self._canvas_latent() if on_canvas else self.crops[op.condition]  # type: ignore[index]
+        levels = [z]
+        inside = self.inside if on_canvas else None
+        for below, stop in pairwise((0, *op.stops)):
+            eps = op.guidance.combine(self._predict(z, stop, op.guidance.rows), inside)
+            clean = to_x0(z, eps, self.schedule, below)
+            levels += [invert_step(z, eps, self.schedule, below, k) for k in range(below + 1, stop + 1)]
+            z = levels[-1]
+            yield self._called("invert", stop, None, op.guidance.rows, clean)
+        self._check_finite(z, "the inversion")
+        for level, latent in enumerate(levels):
+            if on_canvas:
+                self.canvas_levels[level] = latent
+                if self.plan.config.invert_on == "canvas" and self.plan.config.trajectory == "invert":
+                    self.stored[level] = latent * self.inside
+            else:
+                self._store(level, latent, op.condition)  # type: ignore[arg-type]
+
+    def noise_trajectory(self, op: NoiseTrajectory) -> None:
+        for index, latent in enumerate(self.crops):
+            self._store(0, latent, index)
+        if not op.fresh:
+            self.fixed_noise = self._draw()
+
+    def _store(self, level: int, crop: Tensor, index: int) -> None:
+        """Write a crop's latent into the canvas-sized trajectory; a later condition covers an earlier one."""
+        box = self.layout.conditions[index].box
+        y, x = box.y // 8, box.x // 8
+        owned = self.layout.regions.condition[index].to(crop)[None, None]
+        base = self.stored.get(level)
+        if base is None:
+            base = crop.new_zeros(1, crop.shape[1], *owned.shape[-2:])
+        whole = torch.zeros_like(base)
+        whole[:, :, y : y + crop.shape[2], x : x + crop.shape[3]] = crop
+        self.stored[level] = torch.where(owned > 0.5, whole, base)
+
+    def _at_level(self, level: int) -> Tensor:
+        """The condition's latents at a level, [1 or N, C, h, w]."""
+        if level == 0 or self.plan.config.trajectory == "invert":
+            return self.stored[level]  # level 0 is the picture itself, not a first touch of noise
+        noise = self._draw() if self.fixed_noise is None else self.fixed_noise[self.state.images]
+        return add_noise(self.stored[0], noise, self.schedule, level)
+
+    # -- the canvas
+
+    def seed_canvas(self, op: SeedCanvas) -> None:
+        if op.kind == "invert":
+            self.state.x = self.canvas_levels[op.level].expand(self.count, -1, -1, -1)
+        elif op.kind == "noise":
+            self.state.x = add_noise(self._canvas_latent(), self._draw(), self.schedule, op.level)
+        else:
+            self.state.x = self._draw()
+
+    def renoise(self, op: Renoise) -> None:
+        noise = self._draw()
+        self.state.x = renoise(self.state.x, noise, self.schedule, op.lo + op.shift, op.hi + op.shift)
+
+    def place(self, op: Place) -> None:
+        self.state.x = torch.where(self.inside > 0.5, self._at_level(op.level), self.state.x)
+
+    def denoise(self, op: Denoise) -> Iterator[Event]:
+        control = self.control if op.modulate else None
+        if control is not None and op.cycle is not None:
+            control.begin(op.cycle)
+        x = self.state.x
+        eps = op.guidance.combine(self._predict(x, op.level, op.guidance.rows, control), self.inside)
+        measured = control.end() if control is not None else None
+        if control is not None and control.mass_map is not None and op.cycle is not None:
+            self.trace.masses.append((op.cycle, control.mass_map))
+        noise = self._draw() if op.eta > 0 else None
+        self.state.x0 = to_x0(x, eps, self.schedule, op.level)
+        self.state.x = ddim_step(x, eps, self.schedule, op.level, op.level - 1, op.eta, noise)
+        phase = "refine" if op.cycle is None else "cycle"
+        yield self._called(phase, op.level, op.cycle, op.guidance.rows, self.state.x0, measured)
+
+    def end_cycle(self, op: EndCycle) -> Iterator[Event]:
+        state = self.state
+        assert state.x0 is not None
+        for image in state.images:
+            self.trace.cycles[image] = op.cycle + 1
+        preview = state.x0
+        if state.finished:
+            preview = self.trace.previews[-1].clone()
+            preview[state.images] = state.x0
+        self.trace.previews.append(preview)
+        if self.plan.config.adaptive:
+            self._stop_settled(op.cycle)
+        calls = len(self.trace.calls)
+        yield Event("cycle", "cycle", calls, self.total, 0, op.cycle, preview)
+
+    def _stop_settled(self, cycle: int) -> None:
+        """Take images out of the batch whose change from cycle to cycle has stopped falling.
+
+        The cycle is a Markov chain: its x0 predictions never settle pointwise, so the stop asks whether
+        the *change* of the surroundings still falls by more than the tolerance (ours).
+        """
+        state, config = self.state, self.plan.config
+        assert state.x0 is not None
+        previous, state.previous = state.previous, state.x0
+        if previous is None:
+            return
+        outside = 1.0 - self.inside
+        area = (outside.sum() * state.x0.shape[1]).clamp(min=1.0)
+        moved = (((state.x0 - previous) * outside).square().sum(dim=(1, 2, 3)) / area).sqrt().tolist()
+        keep = []
+        for position, image in enumerate(state.images):
+            before = state.change.get(image)
+            state.change[image] = moved[position]
+            settled = before is not None and before - moved[position] <= config.tolerance * before
+            if settled and cycle + 1 >= config.min_cycles:
+                state.finished[image] = state.x[position : position + 1]
+            else:
+                keep.append(position)
+        if len(keep) < len(state.images):
+            state.images = [state.images[p] for p in keep]
+            state.x, state.previous = state.x[keep], state.previous[keep]
+            if self.control is not None:
+                self.control.select(keep)
+
+    def gather(self) -> None:
+        """Put the images that the adaptive stop has finished back in their places."""
+        state = self.state
+        if state.finished:
+            rows = {image: state.x[n : n + 1] for n, image in enumerate(state.images)} | state.finished
+            state.x = torch.cat([rows[image] for image in range(self.count)])
+            state.images, state.finished = list(range(self.count)), {}
+
+    def decode(self) -> Result:
+        self._check_finite(self.state.x, "the final latents")
+        images = self.backend.decode(self.state.x)
+        self._check_finite(images, "the decoded picture")
+        return Result(self.state.x, images, self.trace)
+
+    # -- helpers
+
+    def _predict(self, x: Tensor, level: int, rows: tuple[str, ...], control: AttentionControl | None = None) -> Tensor:
+        return self.backend.predict(x, self.schedule, level, rows, control)
+
+    def _called(
+        self,
+        phase: str,
+        level: int,
+        cycle: int | None,
+        rows: tuple[str, ...],
+        x0: Tensor,
+        measured: Tensor | None = None,
+    ) -> Event:
+        images = tuple(self.state.images) if phase != "invert" else ()
+        record = CallRecord(phase, cycle, level, self.schedule.t[level], rows, images, measured)
+        self.trace.calls.append(record)
+        return Event("call", phase, len(self.trace.calls), self.total, level, cycle, x0)
+
+    def _draw(self) -> Tensor:
+        shape = (self.channels, self.layout.regions.height, self.layout.regions.width)
+        return self.noise.draw(shape, self.state.images)
+
+    def _canvas_latent(self) -> Tensor:
+        assert self.canvas is not None
+        return self.canvas
+
+    @staticmethod
+    def _check_finite(x: Tensor, what: str) -> None:
+        if not torch.isfinite(x).all():
+            raise SowError(
+                f"NaN or infinite values in {what}: the model's weights are damaged or its precision is too low; "
+                "try float32, or another file of the model."
+            )
+
+
+PHASES = {
+    Encode: "encode",
+    Invert: "invert",
+    NoiseTrajectory: "encode",
+    SeedCanvas: "encode",
+    Decode: "decode",
+}
+
+
+@torch.no_grad()
+def _interpret(run: _Run) -> Iterator[Event]:
+    for op in run.plan.ops:
+        if not run.state.images and isinstance(op, (Renoise, Place, Denoise, EndCycle)) and op.cycle is not None:
+            continue  # every image has stopped cycling
+        if isinstance(op, (Denoise, Place, Decode)) and getattr(op, "cycle", None) is None:
+            run.gather()
+        started = time.perf_counter()
+        if isinstance(op, Encode):
+            run.encode(op)
+        elif isinstance(op, Invert):
+            yield from run.invert(op)
+        elif isinstance(op, NoiseTrajectory):
+            run.noise_trajectory(op)
+        elif isinstance(op, SeedCanvas):
+            run.seed_canvas(op)
+        elif isinstance(op, Renoise):
+            run.renoise(op)
+        elif isinstance(op, Place):
+            run.place(op)
+        elif isinstance(op, Denoise):
+            yield from run.denoise(op)
+        elif isinstance(op, EndCycle):
+            yield from run.end_cycle(op)
+        else:
+            result = run.decode()
+            _add(run.trace.seconds, "decode", started)
+            calls = len(run.trace.calls)
+            yield Event("done", "decode", calls, run.total, result=result)
+            return
+        phase = PHASES.get(type(op)) or ("refine" if getattr(op, "cycle", None) is None else "cycle")
+        _add(run.trace.seconds, phase, started)
+
+
+def _add(seconds: dict[str, float], phase: str, started: float) -> None:
+    seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - started
+
+
+def run(
+    plan: Plan, backend: Backend, layout: Layout, seeds: Sequence[int], noise: NoiseSource | None = None
+) -> Iterator[Event]:
+    """Run a plan for N = len(seeds) pictures that share encoding and inversion; the last event has the result.
+
+    Closing the iterator early (a cancel) or an error leaves the backend's model as it was. `noise` replaces
+    the generators seeded by `seeds` (to replay recorded noise). Raises SowError if values stop being finite.
+    """
+    if not seeds:
+        raise SowError("No seed: expected at least one.")
+    needed = sum(isinstance(op, Invert) and op.condition is not None for op in plan.ops)
+    if needed and needed != len(layout.conditions):
+        raise ValueError(f"the plan is for {needed} conditions, the layout has {len(layout.conditions)}")
+    with backend.session():
+        yield from _interpret(_Run(plan, backend, layout, seeds, noise or NoiseSource(seeds, backend.device)))
+
+
+def generate(
+    plan: Plan,
+    backend: Backend,
+    layout: Layout,
+    seeds: Sequence[int],
+    progress: Callable[[Event], object] | None = None,
+) -> Result:
+    """`run` to its end. `progress` sees every event; what it raises stops the run cleanly."""
+    events = run(plan, backend, layout, seeds)
+    try:
+        for event in events:
+            if progress is not None:
+                progress(event)
+            if event.result is not None:
+                return event.result
+    finally:
+        events.close()  # type: ignore[attr-defined]
+    raise RuntimeError("the plan has no Decode")

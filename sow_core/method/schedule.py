@@ -1,0 +1,126 @@
+"""Noise levels and the five formulas that move a latent between them.
+
+A *level* k counts denoise steps from clean (0) to noise (n). The state at level k is the interpolant
+``z_k = a_k z_0 + b_k eps``. With it diffusers' variance-preserving latents (a^2 + b^2 = 1), ComfyUI's
+variance-exploding ones (a = 1, b = sigma) and flow models (a = 1 - t, b = t) need the same formulas.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..errors import SowError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Coefficients per level 0..n: `a` (signal), `b` (noise) and `t`, what the model is told there.
+
+    `t` is the training timestep (0..999) for SD models; `t[0]` is never given to a model.
+    """
+
+    a: tuple[float, ...]
+    b: tuple[float, ...]
+    t: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.a) == len(self.b) == len(self.t) or len(self.a) < 2:
+            raise ValueError("a, b and t need one value per level 0..n, n >= 1")
+        if any(x <= 0 for x in self.a):
+            raise SowError("This model's schedule reaches zero signal (a = 0); lower the number of steps.")
+
+    @property
+    def steps(self) -> int:
+        return len(self.a) - 1
+
+    def sigma(self, level: int) -> float:
+        """Noise-to-signal ratio b/a: the VE sigma of k-diffusion and ComfyUI."""
+        return self.b[level] / self.a[level]
+
+    @classmethod
+    def from_alphas_cumprod(
+        cls, alphas_cumprod: Sequence[float], steps: int, *, offset: int = 1, final: float | None = None
+    ) -> Schedule:
+        """The "leading" DDIM grid: t_k = offset + (T // n)(k - 1) for k >= 1 (paper: n = 10, T = 1000).
+
+        `final` is the a^2 of level 0: alphas_cumprod[0] by default (diffusers: set_alpha_to_one=False).
+        """
+        total = len(alphas_cumprod)
+        if not 1 <= steps <= total:
+            raise SowError(f"Bad number of steps {steps}: expected 1 to {total}.")
+        stride = total // steps
+        times = [min(offset + stride * (k - 1), total - 1) for k in range(1, steps + 1)]
+        squares = [float(alphas_cumprod[0]) if final is None else final]
+        squares += [float(alphas_cumprod[t]) for t in times]
+        return cls(
+            a=tuple(math.sqrt(s) for s in squares),
+            b=tuple(math.sqrt(1.0 - s) for s in squares),
+            t=(0.0, *map(float, times)),
+        )
+
+    @classmethod
+    def from_sigmas(cls, sigmas: Sequence[float], times: Sequence[float]) -> Schedule:
+        """A VE schedule (a = 1, b = sigma), levels in rising order of noise."""
+        return cls(a=(1.0,) * len(sigmas), b=tuple(map(float, sigmas)), t=tuple(map(float, times)))
+
+    @classmethod
+    def from_flow(cls, times: Sequence[float]) -> Schedule:
+        """A rectified-flow schedule (a = 1 - t, b = t), t in [0, 1), rising."""
+        return cls(a=tuple(1.0 - t for t in times), b=tuple(map(float, times)), t=tuple(map(float, times)))
+
+
+def to_x0(x: Tensor, eps: Tensor, schedule: Schedule, level: int) -> Tensor:
+    """The clean latent that the state `x` and the noise `eps` imply: (x - b eps) / a."""
+    return (x - schedule.b[level] * eps) / schedule.a[level]
+
+
+def add_noise(z0: Tensor, noise: Tensor, schedule: Schedule, level: int) -> Tensor:
+    """Forward diffusion from clean in one jump: a z0 + b noise."""
+    return schedule.a[level] * z0 + schedule.b[level] * noise
+
+
+def step_std(schedule: Schedule, level: int, target: int, eta: float) -> float:
+    """Standard deviation of the fresh noise of a DDIM(eta) step (Song et al. 2021, eq. 16), any (a, b)."""
+    a, b = schedule.a[level], schedule.b[level]
+    a2, b2 = schedule.a[target], schedule.b[target]
+    return eta * b2 * math.sqrt(max(1.0 - (a * b2 / (a2 * b)) ** 2, 0.0))
+
+
+def ddim_step(
+    x: Tensor, eps: Tensor, schedule: Schedule, level: int, target: int, eta: float = 0.0, noise: Tensor | None = None
+) -> Tensor:
+    """One DDIM step from `level` down to `target`; eta = 1 samples the DDPM posterior.
+
+    `noise` (standard normal, shaped as `x`) is required when eta > 0.
+    """
+    z0 = to_x0(x, eps, schedule, level)
+    std = step_std(schedule, level, target, eta)
+    b2 = schedule.b[target]
+    out = schedule.a[target] * z0 + math.sqrt(max(b2 * b2 - std * std, 0.0)) * eps
+    if std > 0.0:
+        if noise is None:
+            raise ValueError("eta > 0 needs noise")
+        out = out + std * noise
+    return out
+
+
+def invert_step(x: Tensor, eps: Tensor, schedule: Schedule, level: int, target: int) -> Tensor:
+    """One DDIM inversion step from `level` up to `target` (the DDIM inversion that the paper starts from).
+
+    `eps` is the model's answer at the *target* timestep: what diffusers >= 0.22 and prompt-to-prompt do.
+    """
+    return schedule.a[target] * to_x0(x, eps, schedule, level) + schedule.b[target] * eps
+
+
+def renoise(x: Tensor, noise: Tensor, schedule: Schedule, level: int, target: int) -> Tensor:
+    """Forward diffusion between two levels in one jump (paper Eq. 1-2): the cycle's way back up.
+
+    r = a'/a; x' = r x + sqrt(b'^2 - r^2 b^2) noise, which has exactly the marginal of `target`.
+    """
+    ratio = schedule.a[target] / schedule.a[level]
+    fresh = schedule.b[target] ** 2 - (ratio * schedule.b[level]) ** 2
+    return ratio * x + math.sqrt(max(fresh, 0.0)) * noise

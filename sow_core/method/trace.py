@@ -1,0 +1,85 @@
+"""What a run reports: an event for each model call, the trace, the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+
+from .. import __version__
+
+
+@dataclass(frozen=True)
+class CallRecord:
+    """One model call: its phase, cycle, level, timestep, rows and the indicator it measured, per image."""
+
+    phase: str
+    cycle: int | None
+    level: int
+    timestep: float
+    rows: tuple[str, ...]
+    images: tuple[int, ...]
+    indicator: Tensor | None = None
+    """[N, K] on the backend's device; read it after the run."""
+
+
+@dataclass
+class Trace:
+    """What a run did: for reports, sheets and diagnostics."""
+
+    calls: list[CallRecord] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    previews: list[Tensor] = field(default_factory=list)
+    """x0 prediction [N, C, h, w] at the end of each cycle; stopped images keep their last one."""
+    masses: list[tuple[int, Tensor]] = field(default_factory=list)
+    """(cycle, attention on the conditions [n, h', w']) per modulated call."""
+    cycles: list[int] = field(default_factory=list)
+    """Cycles run, per image."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values; indicators as one list per call, [image][condition]."""
+        calls = []
+        for c in self.calls:
+            value = None if c.indicator is None else [[_number(v) for v in row] for row in c.indicator.tolist()]
+            calls.append(
+                {"phase": c.phase, "cycle": c.cycle, "level": c.level, "timestep": c.timestep, "rows": list(c.rows)}
+                | ({} if value is None else {"indicator": value})
+            )
+        return {
+            "version": __version__,
+            "model_calls": len(self.calls),
+            "cycles": self.cycles,
+            "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
+            "calls": calls,
+        }
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else round(value, 5)
+
+
+@dataclass(frozen=True)
+class Result:
+    """latents [N, C, h, w], scaled as the backend's; images [N, 3, H, W] in 0..1; the trace."""
+
+    latents: Tensor
+    images: Tensor
+    trace: Trace
+
+
+@dataclass(frozen=True)
+class Event:
+    """kind "call": a model call has ended, x0 is its clean prediction; "cycle": a cycle has; "done": the result.
+
+    call counts from 1 to total (the plan's upper bound; an adaptive stop ends below it).
+    """
+
+    kind: Literal["call", "cycle", "done"]
+    phase: str
+    call: int
+    total: int
+    level: int = 0
+    cycle: int | None = None
+    x0: Tensor | None = None
+    result: Result | None = None

@@ -1,0 +1,30 @@
+"""Pixel paste-back: the condition's own pixels over the result, feathered. Not in the paper."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..method.condition import Layout, kept_mask
+
+
+def paste_back(images: Tensor, layout: Layout, feather: int = 8) -> Tensor:
+    """[N, 3, H, W] with the kept pixels of the canvas laid over, the edge blended inwards over `feather` px.
+
+    The blend stays inside the mask, so nothing of the condition's surroundings comes along.
+    """
+    mask = kept_mask(layout)
+    return torch.lerp(images.cpu(), layout.canvas[None].expand_as(images), feathered(mask, feather)[None, None])
+
+
+def feathered(mask: Tensor, feather: int) -> Tensor:
+    """A mask [H, W] of 0 or 1 that falls to 0 over `feather` px inside its edge (the picture's edge is none)."""
+    if feather <= 0:
+        return mask
+    # Eroded by half the feather, then averaged over it: 0 at the edge, 1 where the erosion ended.
+    half = -(-feather // 2)
+    size = 2 * half + 1
+    padded = F.pad(mask[None, None], (2 * half,) * 4, mode="replicate")
+    eroded = -F.max_pool2d(-padded, size, stride=1)
+    return (F.avg_pool2d(eroded, size, stride=1)[0, 0] * mask).clamp(0.0, 1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import SowError
-from ..pictures.reading import load_kept
+from ..pictures.reading import Source, load_kept
 from .box import CELL, Box
 from .plan import Fill
 from .regions import Regions, cell_coverage
@@ -65,12 +64,12 @@ def to_picture(image: Tensor) -> Image.Image:
 
 
 def load_condition(
-    image: str | os.PathLike[str],
-    mask: str | os.PathLike[str] | None,
+    image: Source,
+    mask: Source | None,
     box: Box,
     related: Sequence[Box] = (),
 ) -> Condition:
-    """A condition from files. Without a mask file the picture's alpha is the mask, else all of it is kept."""
+    """A condition from files or PIL pictures. Without a mask the picture's alpha is it, else all is kept."""
     picture, kept = load_kept(image, mask)
     pixels = to_tensor(picture)
     return Condition(pixels, torch.ones(pixels.shape[-2:]) if kept is None else to_tensor(kept), box, tuple(related))

@@ -13,21 +13,28 @@ KEEP = 128
 """Gray values of a mask from here on up are kept."""
 
 
-def load_picture(path: str | os.PathLike[str]) -> tuple[Image.Image, Image.Image | None]:
+Source = str | os.PathLike[str] | Image.Image
+"""A picture: its file, or one that is in memory already."""
+
+
+def load_picture(path: Source) -> tuple[Image.Image, Image.Image | None]:
     """An RGB picture and its alpha as a mask (None without one), upright, from any mode PIL reads.
 
     16-bit pictures are scaled to 8 bits, palettes, CMYK and gray converted. Raises SowError if there is no
     such file or it is no picture.
     """
     try:
-        with Image.open(path) as file:
-            file.load()
-            picture = ImageOps.exif_transpose(file)
+        if isinstance(path, Image.Image):
+            picture = ImageOps.exif_transpose(path)
+        else:
+            with Image.open(path) as file:
+                file.load()
+                picture = ImageOps.exif_transpose(file)
     except FileNotFoundError:
         raise SowError(f"No such picture: {path}.") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).split("\n")[0][:120]
-        raise SowError(f"Cannot read {path} as a picture ({reason}); give a PNG, JPEG or WebP.") from error
+        raise SowError(f"Cannot read {named(path)} as a picture ({reason}); give a PNG, JPEG or WebP.") from error
     if picture.mode.startswith("I") or picture.mode == "F":
         picture = _eight_bits(picture)
     alpha = None
@@ -37,6 +44,11 @@ def load_picture(path: str | os.PathLike[str]) -> tuple[Image.Image, Image.Image
         if alpha.getextrema() == (255, 255):
             alpha = None
     return picture.convert("RGB"), alpha
+
+
+def named(source: Source | None) -> str:
+    """What messages call a picture: its file, or that it has none."""
+    return "a picture in memory" if source is None or isinstance(source, Image.Image) else os.fspath(source)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
@@ -54,9 +66,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     return Image.fromarray((values / top * 255.0).clip(0, 255).round().astype(np.uint8))
 
 
-def load_kept(
-    path: str | os.PathLike[str], mask: str | os.PathLike[str] | None = None
-) -> tuple[Image.Image, Image.Image | None]:
+def load_kept(path: Source, mask: Source | None = None) -> tuple[Image.Image, Image.Image | None]:
     """A picture (RGB) and what to keep of it (gray, of its size): the mask file's, else its alpha, else None: all.
 
     Raises SowError if a file is missing or no picture, the sizes differ, or the mask keeps nothing.
@@ -67,14 +77,14 @@ def load_kept(
         return picture, None
     if kept.size != picture.size:
         expected, got = ("x".join(map(str, image.size)) for image in (picture, kept))
-        raise SowError(f"Bad mask size. Expected {expected}, as {path}, got {got} from {mask}.")
+        raise SowError(f"Bad mask size. Expected {expected}, as {named(path)}, got {got} from {named(mask)}.")
     if np.asarray(kept).max() < KEEP:
-        name = f"mask {mask}" if mask is not None else f"alpha of {path}"
+        name = f"mask {named(mask)}" if mask is not None else f"alpha of {named(path)}"
         raise SowError(f"The {name} is empty: expected some pixels to keep (white = keep); invert it?")
     return picture, kept
 
 
-def load_mask(path: str | os.PathLike[str]) -> Image.Image:
+def load_mask(path: Source) -> Image.Image:
     """A mask file: gray, white = keep. A picture with alpha and one flat colour means its alpha."""
     picture, alpha = load_picture(path)
     gray = picture.convert("L")

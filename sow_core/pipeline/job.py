@@ -1,34 +1,39 @@
-"""The options of `generate`, checked and complete, before a model is loaded."""
+"""Options, checked and complete, before a model is loaded."""
 
 from __future__ import annotations
 
-import argparse
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SowError
-from ..files import check_writable
 from ..method.box import CELL, Box
 from ..method.plan import NEGATIVE_PROMPT, SowConfig, preset
 from ..pictures.reading import load_kept, load_picture
 from ..settings import override, with_config
+from .options import Options
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ..planning.schema import LayoutPlan
+    from .options import Picture
+
 SIZES = (64, 8192)
 """Smallest and largest side of a canvas, px."""
+MOST_PICTURES = 64
+"""In one run: they share a batch."""
+PLANNERS = ("offline", "gemini", "none")
 
 
 @dataclass
 class Job:
-    """What `generate` is to do. `boxes` has None where a planner decides; `size` None: the model's own."""
+    """What is to be made. `boxes` has None where a planner decides; `size` None: the model's own."""
 
-    conditions: list[Path]
-    masks: list[Path | None]
+    options: Options
+    conditions: list[Picture]
+    masks: list[Picture | None]
     prompt: str
     negative: str
     extra: dict[str, str]
@@ -37,78 +42,110 @@ class Job:
     background: tuple[float, float, float] | Image.Image | None
     config: SowConfig
     seeds: list[int]
-    out: list[Path]
-    sheet: Path | None
-    report: Path | None
     size: tuple[int, int] | None
+    base: SowConfig | None
+    """A saved picture's own settings, which no model's recommendation touches."""
+    plan: LayoutPlan | str | Path | dict[str, Any] | None
+    """To be followed (a plan, or its file), or, as a dict, the record of one that has been."""
+    planner: str
+
+    @property
+    def preset(self) -> str:
+        return self.options.preset or "normal"
+
+    def recommend(self, values: Mapping[str, Any]) -> None:
+        """Take a model folder's own recommendations (sow.json) where the user says nothing else."""
+        if self.base is not None:
+            return
+        if self.options.negative is None and "negative" in values:
+            self.negative = values["negative"]
+        chosen = any(a.partition("=")[0].strip() == "guidance" for a in self.options.settings)
+        if self.options.cfg is None and not chosen and "guidance" in values:
+            self.config = with_config(self.config, guidance=float(values["guidance"]))
 
 
-def check(args: argparse.Namespace, base: SowConfig | None = None) -> Job:
-    """The job that the options describe; `base`: the settings to start from, instead of a preset.
-
-    Raises SowError for everything that can be refused without loading a model.
+def check(options: Options, base: SowConfig | None = None, record: dict[str, Any] | None = None) -> Job:
+    """The job that the options describe; `base`: the settings to start from, instead of a preset; `record`: the plan
+    that a saved picture followed. Raises SowError for everything that can be refused without loading a model.
     """
-    conditions, masks = _pictures(args)
-    if not (args.prompt or "").strip() and not args.plan:
+    conditions, masks = _pictures(options)
+    if not (options.prompt or "").strip() and not options.plan:
         raise SowError("No prompt: give --prompt TEXT, the scene to grow around the picture.")
-    boxes = _boxes(args, len(conditions))
-    related = _related(args.related or [], len(conditions))
-    config = _config(args, base)
-    extra = {k: v for k, v in (("suppress", args.suppress), ("diverse", args.diverse)) if v is not None}
+    planner = options.planner or "offline"
+    if planner not in PLANNERS:
+        raise SowError(f"Unknown planner {planner!r}: expected one of {', '.join(PLANNERS)}.")
+    boxes = _boxes(options, len(conditions))
+    related = _related(options.related or [], len(conditions))
+    config = _config(options, base)
+    extra = {k: v for k, v in (("suppress", options.suppress), ("diverse", options.diverse)) if v is not None}
     if config.extra_rows and len(extra) < 2:
         raise SowError(
             "Four-row guidance needs two prompts: --suppress TEXT (for a face, the predecessor used "
             '"human face") and --diverse TEXT; or switch it off with --set extra_rows=false.'
         )
-    count = 1 if args.count is None else args.count
-    if not 1 <= count <= 64:
-        raise SowError(f"Bad --count {count}: expected 1 to 64.")
-    if args.paste_back is not None and not 0 <= args.paste_back <= 256:
-        raise SowError(f"Bad --paste-back {args.paste_back}: expected 0 to 256 px.")
-    seed = 0 if args.seed is None else args.seed
-    size = parse_size(args.size) if args.size else None
+    if options.paste_back is not None and not 0 <= options.paste_back <= 256:
+        raise SowError(f"Bad --paste-back {options.paste_back}: expected 0 to 256 px.")
+    size = parse_size(options.size) if options.size else None
     if size:
         check_boxes(size, boxes, related)
-    out, sheet, report = _outputs(args, count)
     return Job(
+        options=options,
         conditions=conditions,
         masks=masks,
-        prompt=args.prompt or "",
-        negative=NEGATIVE_PROMPT if args.negative is None else args.negative,
+        prompt=options.prompt or "",
+        negative=NEGATIVE_PROMPT if options.negative is None else options.negative,
         extra=extra,
         boxes=boxes,
         related=related,
-        background=parse_background(args.background) if args.background else None,
+        background=parse_background(options.background) if options.background else None,
         config=config,
-        seeds=[seed + n for n in range(count)],
-        out=out,
-        sheet=sheet,
-        report=report,
+        seeds=_seeds(options),
         size=size,
+        base=base,
+        plan=options.plan or record,
+        planner=planner,
     )
 
 
-def _pictures(args: argparse.Namespace) -> tuple[list[Path], list[Path | None]]:
-    if not args.condition:
+def _seeds(options: Options) -> list[int]:
+    if options.seeds is not None:
+        seeds = list(options.seeds)
+        if not 1 <= len(seeds) <= MOST_PICTURES or any(isinstance(s, bool) or not isinstance(s, int) for s in seeds):
+            raise SowError(f"Bad seeds {str(seeds)[:60]}: expected 1 to {MOST_PICTURES} whole numbers.")
+        return seeds
+    count = 1 if options.count is None else options.count
+    if not 1 <= count <= MOST_PICTURES:
+        raise SowError(f"Bad --count {count}: expected 1 to {MOST_PICTURES}.")
+    seed = 0 if options.seed is None else options.seed
+    return [seed + n for n in range(count)]
+
+
+def _pictures(options: Options) -> tuple[list[Picture], list[Picture | None]]:
+    if not options.condition:
         raise SowError("No condition: give --condition IMG, the picture to keep.")
-    conditions = [Path(p) for p in args.condition]
-    masks = [Path(p) if p else None for p in args.mask or []]
+    conditions = [_file(p) for p in options.condition]
+    masks = [_file(p) if p else None for p in options.mask or []]
     if len(masks) > len(conditions):
         raise SowError(f"More masks ({len(masks)}) than conditions ({len(conditions)}).")
     masks += [None] * (len(conditions) - len(masks))
     for picture, mask in zip(conditions, masks, strict=True):
         load_kept(picture, mask)
-    if args.plan and not Path(args.plan).is_file():
-        raise SowError(f"No such plan: {args.plan}.")
+    if isinstance(options.plan, (str, Path)) and options.plan and not Path(options.plan).is_file():
+        raise SowError(f"No such plan: {options.plan}.")
     return conditions, masks
 
 
-def _boxes(args: argparse.Namespace, conditions: int) -> list[Box | None]:
-    boxes: list[Box | None] = [Box.parse(b) for b in args.box or []]
+def _file(picture: Picture) -> Picture:
+    return Path(picture) if isinstance(picture, str) else picture
+
+
+def _boxes(options: Options, conditions: int) -> list[Box | None]:
+    boxes: list[Box | None] = [None if b is None else Box.parse(b) for b in options.box or []]
     if len(boxes) > conditions:
         raise SowError(f"More boxes ({len(boxes)}) than conditions ({conditions}).")
-    if args.planner == "none" and not args.plan and len(boxes) < conditions:
-        raise SowError(f"More conditions ({conditions}) than boxes ({len(boxes)}); give --box for each, in order.")
+    placed = sum(b is not None for b in boxes)
+    if options.planner == "none" and not options.plan and placed < conditions:
+        raise SowError(f"More conditions ({conditions}) than boxes ({placed}); give --box for each, in order.")
     return boxes + [None] * (conditions - len(boxes))
 
 
@@ -125,39 +162,20 @@ def _related(texts: Sequence[str], conditions: int) -> list[list[Box]]:
     return related
 
 
-def _config(args: argparse.Namespace, base: SowConfig | None) -> SowConfig:
-    config = base if base is not None else preset(args.preset or "normal")
-    if args.steps is not None:
-        config = with_config(config, steps=args.steps) if args.steps < 1 else config.with_steps(args.steps)
-    config = with_config(config, cycles=args.cycles, guidance=args.cfg)
-    if args.no_attention:
+def _config(options: Options, base: SowConfig | None) -> SowConfig:
+    config = base if base is not None else preset(options.preset or "normal")
+    steps = options.steps
+    if steps is not None:
+        config = with_config(config, steps=steps) if steps < 1 else config.with_steps(steps)
+    config = with_config(config, cycles=options.cycles, guidance=options.cfg)
+    if options.no_attention:
         config = override(config, ["modulation=none"])
-    return override(config, args.assignments)
+    return override(config, options.settings)
 
 
-def _outputs(args: argparse.Namespace, count: int) -> tuple[list[Path], Path | None, Path | None]:
-    """Where to write. Raises SowError if that would fail, or overwrite an input or another output."""
-    out = Path(args.out or "sow.png")
-    outs = [out] if count == 1 else [out.with_stem(f"{out.stem}_{n}") for n in range(1, count + 1)]
-    sheet = Path(args.sheet) if args.sheet else None
-    report = Path(args.report) if args.report else None
-    for option, path in (("--out", out), ("--sheet", sheet)):
-        if path is not None and path.suffix.lower() != ".png":
-            raise SowError(f"Bad {option} {path}: expected a name that ends in .png.")
-    taken = {os.path.realpath(p) for p in [*args.condition, *(args.mask or []), args.plan, args.background] if p}
-    for path in (*outs, sheet, report):
-        if path is None:
-            continue
-        check_writable(path)
-        place = os.path.realpath(path)
-        if place in taken:
-            raise SowError(f"Cannot write {path}: it is an input, or another output; choose another name.")
-        taken.add(place)
-    return outs, sheet, report
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """(width, height) from "WxH". Raises SowError."""
+def parse_size(size: str | tuple[int, int]) -> tuple[int, int]:
+    """(width, height) from "WxH" or two numbers. Raises SowError."""
+    text = size if isinstance(size, str) else "x".join(map(str, size))
     parts = text.lower().replace("×", "x").split("x")
     try:
         width, height = (int(p) for p in parts)
@@ -169,16 +187,16 @@ def parse_size(text: str) -> tuple[int, int]:
     return width, height
 
 
-def parse_background(text: str) -> tuple[float, float, float] | Image.Image:
-    """A colour (0..1) from its name or #rrggbb, or the picture in that file. Raises SowError."""
+def parse_background(given: Picture) -> tuple[float, float, float] | Image.Image:
+    """A colour (0..1) from its name or #rrggbb, or a picture. Raises SowError."""
     from PIL import ImageColor
 
-    if Path(text).exists():
-        return load_picture(text)[0]
+    if not isinstance(given, str) or Path(given).exists():
+        return load_picture(given)[0]
     try:
-        red, green, blue = ImageColor.getrgb(text)[:3]
+        red, green, blue = ImageColor.getrgb(given)[:3]
     except ValueError:
-        raise SowError(f"Bad --background {text!r}: expected a colour name, #rrggbb, or a picture.") from None
+        raise SowError(f"Bad --background {given!r}: expected a colour name, #rrggbb, or a picture.") from None
     return (red / 255, green / 255, blue / 255)
 
 

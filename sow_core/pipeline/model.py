@@ -1,60 +1,185 @@
-"""The model of `generate`: which device and precision, loading it, and what it recommends."""
+"""A loaded model as a function of pictures and words: what `sow.load` returns and `generate` uses."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SowError
 from ..memory import is_out_of_memory
 from ..method.box import CELL
-from ..settings import with_config
-from .job import Job
+from .job import Job, check
+from .made import Made
+from .options import Options
+from .placing import make_canvas, place
+from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from ..backends.diffusers import DiffusersBackend
+    from ..method.box import Box
+    from ..method.plan import SowConfig
+    from ..method.trace import Event, Result
+    from ..planning.schema import LayoutPlan
+    from .options import Picture
+
+PROMPT_TOKENS = 75
+"""Tokens of a prompt that CLIP reads; the rest is cut off."""
+DTYPES = ("float32", "float16", "bfloat16")
+
+log = logging.getLogger("sow")
 
 
-def load_model(args: argparse.Namespace) -> DiffusersBackend:
-    """The model that the options name, on its device. Raises SowError."""
+def load(
+    model: str | Path = "demo",
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    download: bool = False,
+    config: str | Path | None = None,
+) -> Model:
+    """Load a Stable Diffusion 1.x, 2.x or SDXL model.
+
+    model: "demo", a diffusers folder, a .safetensors checkpoint, or a hub id (owner/name), which is fetched only with
+    `download`. device: "cpu", "cuda", "mps", ... (default: the best there is). dtype: "float32", "float16" or
+    "bfloat16" of the UNet (default: float16 on cuda, else float32). config: for a checkpoint: a diffusers folder of
+    its family. Raises SowError, in one line, for whatever is no such model.
+    """
     import torch
 
     from ..backends.diffusers import DiffusersBackend
 
-    device = args.device or _best_device()
+    where = device or _best_device()
     try:
-        kind = torch.device(device).type
-        torch.zeros(1, device=device)
+        kind = torch.device(where).type
+        torch.zeros(1, device=where)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).split("\n")[0][:100]
-        raise SowError(f"The device {device!r} cannot be used here ({reason}); try --device cpu.") from None
-    dtype = getattr(torch, args.dtype or ("float16" if kind == "cuda" else "float32"))
-    name = args.model or "demo"
-    try:
-        return DiffusersBackend.load(name, device=device, dtype=dtype, download=args.download, config=args.config)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise SowError(
-                f"Out of memory while loading {name} on {device}; use --dtype float16, or another device."
-            ) from None
-        raise
+        raise SowError(f"The device {where!r} cannot be used here ({reason}); try --device cpu.") from None
+    if dtype is not None and dtype not in DTYPES:
+        raise SowError(f"Bad dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
+    precision = getattr(torch, dtype or ("float16" if kind == "cuda" else "float32"))
+    asked = {"model": str(model), "model_config": None if config is None else str(config), "dtype": dtype,
+             "device": device}  # fmt: skip
+    with quiet_libraries(bars=download):
+        try:
+            backend = DiffusersBackend.load(model, device=where, dtype=precision, download=download, config=config)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise SowError(
+                    f"Out of memory while loading {model} on {where}; use --dtype float16, or another device."
+                ) from None
+            raise
+    return Model(backend, asked)
 
 
-def recommend(args: argparse.Namespace, job: Job, values: Mapping[str, Any]) -> None:
-    """A model folder's own recommendations (sow.json), where the user says nothing else."""
-    if args.negative is None and "negative" in values:
-        job.negative = values["negative"]
-    chosen = any(a.partition("=")[0].strip() == "guidance" for a in args.assignments)
-    if args.cfg is None and not chosen and "guidance" in values:
-        job.config = with_config(job.config, guidance=float(values["guidance"]))
+class Model:
+    """A model, ready to make pictures. `backend` is the engine's view of it, for those who drive the engine."""
+
+    def __init__(self, backend: DiffusersBackend, asked: Mapping[str, Any]) -> None:
+        self.backend = backend
+        self.asked = dict(asked)
+        """How it was loaded, as a picture's settings repeat it."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in px that the model was trained at."""
+        cells = self.backend.parts.unet.config.sample_size or 64
+        height, width = cells if isinstance(cells, (list, tuple)) else (cells, cells)
+        return int(width) * CELL, int(height) * CELL
+
+    def __call__(
+        self,
+        condition: Picture | Sequence[Picture],
+        *,
+        prompt: str | None = None,
+        mask: Picture | None | Sequence[Picture | None] = None,
+        box: Box | str | tuple[float, float, float, float] | Sequence[Box | None] | None = None,
+        seeds: Sequence[int] = (0,),
+        preset: str = "normal",
+        plan: LayoutPlan | str | Path | None = None,
+        settings: Mapping[str, Any] | SowConfig | None = None,
+        progress: Callable[[Event], object] | None = None,
+        **others: Any,
+    ) -> Made:
+        """Keep a picture, or several, and grow the scene of `prompt` around them: one result per seed.
+
+        condition: a file, a PIL picture, or a list of them; mask: the same, white = keep (default: the alpha, else
+        all). box: where each goes, (x, y, width, height) in px, a list for several conditions; what has none is placed
+        by `planner` ("offline", "gemini", "none"). plan: a layout plan, or its file, instead. settings: changes to the
+        preset by name, {"cycles": 3, "modulation.enhance": 2}, or a whole SowConfig in its place.
+        progress: sees every event of the engine; what it raises stops the run and leaves the model as it was.
+        others: negative, related, planner, size ("WxH" or (w, h)), background, steps, cycles, cfg, no_attention,
+        suppress, diverse, paste_back, as on the command line. Raises SowError, in one line, for bad input.
+        """
+        from ..method.plan import SowConfig
+
+        several = isinstance(condition, (list, tuple))
+        base = settings if isinstance(settings, SowConfig) else None
+        changes = settings if isinstance(settings, Mapping) else {}
+        options = Options.named({
+            "condition": list(condition) if several else [condition],  # type: ignore[arg-type]
+            "mask": list(mask) if several and isinstance(mask, (list, tuple)) else None if mask is None else [mask],
+            "box": list(box) if several and isinstance(box, (list, tuple)) else None if box is None else [box],
+            "prompt": prompt, "seeds": seeds, "preset": preset, "plan": plan,
+            "settings": [f"{name}={_text(value)}" for name, value in changes.items()],
+            **others,
+        })  # fmt: skip
+        return self.make(check(options, base), progress)
+
+    def make(
+        self,
+        job: Job,
+        progress: Callable[[Event], object] | None = None,
+        say: Callable[[str], object] = log.warning,
+    ) -> Made:
+        """Do a job: recommendations, planning, layout, sampling, paste-back. `say` is told what the user may want to
+        know (a prompt that is cut off, what a plan reports). Raises SowError for bad input and for lack of memory."""
+        with quiet_libraries():
+            job.recommend(self.backend.parts.recommended)
+            size = job.size or self.size
+            try:
+                return self._made(job, size, progress, say)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise SowError(
+                    f"Out of memory at {size[0]}x{size[1]} with {len(job.seeds)} pictures on {self.backend.device}; "
+                    "lower --size or --count, or use --dtype float16."
+                ) from None
+
+    def _made(
+        self,
+        job: Job,
+        size: tuple[int, int],
+        progress: Callable[[Event], object] | None,
+        say: Callable[[str], object],
+    ) -> Made:
+        plan = place(job, size, self.backend.token_count, say)
+        layout = make_canvas(job, size)
+        tokens = self.backend.token_count(job.prompt)
+        if tokens > PROMPT_TOKENS:
+            say(f"note: the prompt has {tokens} tokens; the model reads the first {PROMPT_TOKENS}.")
+        self.backend.set_prompts({"positive": job.prompt, "negative": job.negative, **job.extra})
+        result = self._sample(job, layout, progress)
+        pixels = result.images
+        if job.options.paste_back is not None:
+            from ..pictures.composite import paste_back
+
+            pixels = paste_back(pixels, layout, job.options.paste_back)
+        return Made(job, size, plan, layout, result, pixels, self.backend, self.asked)
+
+    def _sample(self, job: Job, layout: Any, progress: Callable[[Event], object] | None) -> Result:
+        from ..method.engine import generate
+        from ..method.plan import build_plan
+
+        return generate(build_plan(job.config, len(job.conditions)), self.backend, layout, job.seeds, progress)
 
 
-def native_size(backend: DiffusersBackend) -> tuple[int, int]:
-    """(width, height) in px that the model was trained at."""
-    cells = backend.parts.unet.config.sample_size or 64
-    height, width = cells if isinstance(cells, (list, tuple)) else (cells, cells)
-    return int(width) * CELL, int(height) * CELL
+def _text(value: Any) -> str:
+    """A setting's value as `--set` writes it."""
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _best_device() -> str:

@@ -1,9 +1,7 @@
-"""From the options of `generate` to boxes on a canvas."""
+"""From a job to boxes on a canvas."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,31 +15,32 @@ if TYPE_CHECKING:
 
 
 def place(
-    args: argparse.Namespace, job: Job, size: tuple[int, int], count_tokens: Callable[[str], int]
+    job: Job, size: tuple[int, int], count_tokens: Callable[[str], int], say: Callable[[str], object]
 ) -> LayoutPlan | None:
-    """Complete the job's boxes, related regions and prompts from the plan file or the planner, which is returned.
+    """Complete the job's boxes, related regions and prompts from its plan or its planner; the plan that was followed.
 
-    What the user gave stays. None if there was nothing to plan.
+    What the user gave stays. None if there was nothing to plan. `say` is told what a plan reports.
     """
     check_boxes(size, job.boxes, job.related)
-    planner = args.planner or "offline"
-    if args.plan:
-        plan = saved_plan(args.plan, job, size)
-    elif planner == "none":
+    given = job.plan if not isinstance(job.plan, dict) else None
+    if given is not None:
+        plan = saved_plan(given, job, size) if isinstance(given, (str, Path)) else fitting(given, job, "The plan")
+    elif job.planner == "none":
         return None
     else:
-        plan = make_plan(planner, job, size, count_tokens)
+        plan = make_plan(job, size, count_tokens)
     job.boxes = list(plan.boxes)
     planned = zip(plan.conditions, job.related, strict=True)
     job.related = [given or [r.box for r in c.related] for c, given in planned]
     job.prompt = plan.prompt or job.prompt
     job.negative = plan.negative or job.negative
-    if args.plan or planner != "offline":
-        print(plan.report(), file=sys.stderr)
+    check_boxes(size, job.boxes, job.related)
+    if given is not None or job.planner != "offline":
+        say(plan.report())
     return plan
 
 
-def saved_plan(path: str, job: Job, size: tuple[int, int]) -> LayoutPlan:
+def saved_plan(path: str | Path, job: Job, size: tuple[int, int]) -> LayoutPlan:
     """A plan file, fitted to this canvas. Raises SowError if it is none or plans another number of conditions."""
     from ..planning.reading import read_plan
 
@@ -49,16 +48,18 @@ def saved_plan(path: str, job: Job, size: tuple[int, int]) -> LayoutPlan:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SowError(f"Cannot read the plan {path}: {getattr(error, 'strerror', None) or error}.") from error
-    plan = read_plan(text, width=size[0], height=size[1], prompt=job.prompt)
+    return fitting(read_plan(text, width=size[0], height=size[1], prompt=job.prompt), job, f"The plan {path}")
+
+
+def fitting(plan: LayoutPlan, job: Job, name: str) -> LayoutPlan:
+    """The plan, if it is for as many conditions as the job has. Raises SowError."""
     if len(plan.conditions) != len(job.conditions):
-        raise SowError(
-            f"The plan {path} places {len(plan.conditions)} conditions, but {len(job.conditions)} were given."
-        )
+        raise SowError(f"{name} places {len(plan.conditions)} conditions, but {len(job.conditions)} were given.")
     return plan
 
 
-def make_plan(planner: str, job: Job, size: tuple[int, int], count_tokens: Callable[[str], int]) -> LayoutPlan:
-    """The named planner's layout for the conditions; boxes that the user gave stay as they are."""
+def make_plan(job: Job, size: tuple[int, int], count_tokens: Callable[[str], int]) -> LayoutPlan:
+    """The job's planner's layout for the conditions; boxes that the user gave stay as they are."""
     from ..planning.planner import PlannerOptions, plan_layout
     from ..planning.request import ConditionPicture, PlanRequest
     from ..planning.schema import Frame
@@ -68,7 +69,7 @@ def make_plan(planner: str, job: Job, size: tuple[int, int], count_tokens: Calla
         for image, mask, box in zip(job.conditions, job.masks, job.boxes, strict=True)
     )
     request = PlanRequest(job.prompt, pictures, Frame(*size), count_tokens=count_tokens)
-    return plan_layout(request, PlannerOptions(planner=planner))
+    return plan_layout(request, PlannerOptions(planner=job.planner))
 
 
 def make_canvas(job: Job, size: tuple[int, int]) -> Layout:
@@ -78,7 +79,6 @@ def make_canvas(job: Job, size: tuple[int, int]) -> Layout:
     from ..method.condition import load_condition, make_layout, to_tensor
 
     boxes = [b for b in job.boxes if b is not None]
-    check_boxes(size, boxes, job.related)
     conditions = [
         load_condition(image, mask, box, related)
         for image, mask, box, related in zip(job.conditions, job.masks, boxes, job.related, strict=True)

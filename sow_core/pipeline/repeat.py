@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,84 +11,91 @@ from ..errors import SowError
 from ..method.plan import SowConfig
 from ..settings import digest, read_settings
 from .job import Job
+from .options import Options
 
 if TYPE_CHECKING:
     from ..planning.schema import LayoutPlan
 
 SETTINGS_VERSION = 1
+MODEL = ("model", "model_config", "dtype", "device")
+"""How the model was loaded."""
 
 
-def settings_of(
-    args: argparse.Namespace, job: Job, size: tuple[int, int], plan: LayoutPlan | dict[str, Any] | None
-) -> dict[str, Any]:
-    """What repeats the pictures: enough for `--from`, nothing about the machine beyond names given to it."""
+def settings_of(job: Job, size: tuple[int, int], plan: LayoutPlan | None, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What repeats the pictures: enough for `--from`, nothing about the machine beyond names given to it.
+
+    A picture that was in memory has no name, and cannot be found again.
+    """
+    record = plan.as_dict() if plan is not None else job.plan if isinstance(job.plan, dict) else None
+    background = job.options.background
+    name, background_digest = _file(background) if not isinstance(background, str) else (background, None)
+    if isinstance(background, str) and Path(background).is_file():
+        background_digest = digest(background)
+    conditions = []
+    for image, mask, box, related in zip(job.conditions, job.masks, job.boxes, job.related, strict=True):
+        (file, sha), (mask_file, mask_sha) = _file(image), _file(mask)
+        conditions.append({"image": file, "sha256": sha, "mask": mask_file, "mask_sha256": mask_sha,
+                           "box": str(box), "related": [str(r) for r in related]})  # fmt: skip
     return {
         "settings": SETTINGS_VERSION,
         "version": __version__,
-        "model": args.model or "demo",
-        "model_config": args.config,
-        "conditions": [
-            {
-                "image": str(image),
-                "sha256": digest(image),
-                "mask": None if mask is None else str(mask),
-                "mask_sha256": None if mask is None else digest(mask),
-                "box": str(box),
-                "related": [str(r) for r in related],
-            }
-            for image, mask, box, related in zip(job.conditions, job.masks, job.boxes, job.related, strict=True)
-        ],
+        **{key: asked[key] for key in MODEL},
+        "conditions": conditions,
         "prompt": job.prompt,
         "negative": job.negative,
         "extra_prompts": job.extra,
         "size": list(size),
-        "background": args.background,
-        "background_sha256": digest(args.background) if args.background and Path(args.background).is_file() else None,
+        "background": name,
+        "background_sha256": background_digest,
         "seeds": job.seeds,
-        "paste_back": args.paste_back,
-        "preset": args.preset or "normal",
+        "paste_back": job.options.paste_back,
+        "preset": job.preset,
         "config": job.config.as_dict(),
-        "dtype": args.dtype,
-        "device": args.device,
-        "plan": plan if plan is None or isinstance(plan, dict) else plan.as_dict(),
+        "plan": record,
     }
+
+
+def _file(picture: Any) -> tuple[str | None, str | None]:
+    """Name and sha256 of a picture's file; nothing for one in memory, or none."""
+    return (str(picture), digest(picture)) if isinstance(picture, (str, Path)) else (None, None)
 
 
 class Saved:
     """What a picture was made with. `config` is None where the user starts from another preset."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        """Read `--from` and give every option that the user left out the value it had. Raises SowError."""
+    def __init__(self, source: str, options: Options, model: dict[str, Any]) -> None:
+        """Read a PNG and give every option (and every word on the model) that the user left out the value it had.
+
+        Both are filled in place. Raises SowError.
+        """
         self.config: SowConfig | None = None
         self.plan: dict[str, Any] | None = None
-        saved = read_settings(args.source)
+        saved = read_settings(source)
         try:
-            self._fill(args, saved)
+            self._fill(options, model, saved)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
-            text = f"The settings in {args.source} are from another version ({error}); give the options by hand."
+            text = f"The settings in {source} are from another version ({error}); give the options by hand."
             raise SowError(text) from error
 
-    def _fill(self, args: argparse.Namespace, saved: dict[str, Any]) -> None:
+    def _fill(self, options: Options, model: dict[str, Any], saved: dict[str, Any]) -> None:
         conditions = saved["conditions"]
         defaults: dict[str, Any] = {
             "prompt": _text(saved["prompt"]),
             "negative": _text(saved["negative"]),
             "suppress": saved["extra_prompts"].get("suppress"),
             "diverse": saved["extra_prompts"].get("diverse"),
-            "model": _text(saved["model"]),
-            "config": saved["model_config"],
             "size": "x".join(str(n) for n in saved["size"]),
             "background": saved["background"],
             "seed": int(saved["seeds"][0]),
             "count": len(saved["seeds"]),
             "paste_back": saved["paste_back"],
-            "dtype": saved["dtype"],
-            "device": saved["device"],
         }
-        if args.background is None and saved.get("background_sha256"):
+        if options.background is None and saved.get("background_sha256"):
             _same_file(saved["background"], saved["background_sha256"], "--background")
-        if not (args.condition or args.box or args.plan or args.planner):
+        if not (options.condition or options.box or options.plan or options.planner):
             for item in conditions:
+                if item["image"] is None:
+                    raise SowError("The picture was made from one that was in memory; give --condition.")
                 _same_file(item["image"], item["sha256"], "--condition")
                 if item["mask"] is not None:
                     _same_file(item["mask"], item["mask_sha256"], "--mask")
@@ -99,12 +106,15 @@ class Saved:
             defaults["related"] = [f"{n}:{r}" for n, c in enumerate(conditions, 1) for r in c["related"]]
             defaults["planner"] = "none"
             self.plan = saved["plan"]
-        if args.preset is None:
-            args.preset = _text(saved["preset"])
+        if options.preset is None:
+            options.preset = _text(saved["preset"])
             self.config = SowConfig.from_dict(saved["config"])
         for name, value in defaults.items():
-            if getattr(args, name) is None:
-                setattr(args, name, value)
+            if getattr(options, name) is None:
+                setattr(options, name, value)
+        for name in MODEL:
+            if model.get(name) is None:
+                model[name] = saved[name] if name != "model" else _text(saved[name])
 
 
 def _text(value: Any) -> str:

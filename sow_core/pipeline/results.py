@@ -1,75 +1,55 @@
-"""What `generate` leaves behind: pictures with their settings, a contact sheet, a report."""
+"""The files that a command leaves behind: pictures with their settings, a contact sheet, a report."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from ..files import atomic_write
-from ..method.plan import build_plan
+from ..errors import SowError
+from ..files import atomic_write, check_writable
 from ..settings import png_bytes
 from .job import Job
-
-if TYPE_CHECKING:
-    from PIL import Image
-    from torch import Tensor
-
-    from ..method.condition import Layout
-    from ..method.trace import Result
+from .made import Made, numbered
 
 
-def write_results(
-    job: Job,
-    decode: Callable[[Tensor], Tensor],
-    layout: Layout,
-    result: Result,
-    images: Tensor,
-    settings: dict[str, Any],
-) -> list[Path]:
-    """Write everything that the job asks for; all of it is made before the first file is touched."""
-    from ..method.condition import to_picture
+@dataclass(frozen=True)
+class Outputs:
+    """Where a run's files go."""
 
-    files: list[tuple[Path, bytes | str]] = []
-    for path, seed, image in zip(job.out, job.seeds, images, strict=True):
-        files.append((path, png_bytes(to_picture(image), settings | {"seeds": [seed]})))
-    if job.sheet is not None:
-        files.append((job.sheet, png_bytes(_sheet(decode, layout, result, images))))
-    if job.report is not None:
-        report = make_report(job, layout, result, images, settings)
-        files.append((job.report, json.dumps(report, indent=2, ensure_ascii=False) + "\n"))
-    return [atomic_write(path, content) for path, content in files]
+    pictures: list[Path]
+    sheet: Path | None
+    report: Path | None
 
+    @classmethod
+    def check(cls, job: Job, out: str | None, sheet: str | None, report: str | None) -> Outputs:
+        """Raises SowError if writing would fail, or overwrite an input of the job or another output."""
+        name = Path(out or "sow.png")
+        made = cls(numbered(name, len(job.seeds)), Path(sheet) if sheet else None, Path(report) if report else None)
+        for option, path in (("--out", name), ("--sheet", made.sheet)):
+            if path is not None and path.suffix.lower() != ".png":
+                raise SowError(f"Bad {option} {path}: expected a name that ends in .png.")
+        given = (*job.conditions, *job.masks, job.plan, job.options.background)
+        taken = {os.path.realpath(p) for p in given if isinstance(p, (str, Path)) and p}
+        for path in (*made.pictures, made.sheet, made.report):
+            if path is None:
+                continue
+            check_writable(path)
+            place = os.path.realpath(path)
+            if place in taken:
+                raise SowError(f"Cannot write {path}: it is an input, or another output; choose another name.")
+            taken.add(place)
+        return made
 
-def _sheet(decode: Callable[[Tensor], Tensor], layout: Layout, result: Result, images: Tensor) -> Image.Image:
-    """Conditions, canvas, the first picture at the end of each cycle, results."""
-    from ..method.condition import to_picture
-    from ..pictures.sheet import contact_sheet
-
-    tiles = [(f"condition {n}", to_picture(c.image)) for n, c in enumerate(layout.conditions, 1)]
-    tiles.append(("canvas", to_picture(layout.canvas)))
-    for cycle, preview in enumerate(result.trace.previews, 1):
-        tiles.append((f"cycle {cycle}", to_picture(decode(preview[:1])[0])))
-    tiles += [(f"result {n}" if len(images) > 1 else "result", to_picture(x)) for n, x in enumerate(images, 1)]
-    return contact_sheet(tiles)
-
-
-def make_report(job: Job, layout: Layout, result: Result, images: Tensor, settings: dict[str, Any]) -> dict[str, Any]:
-    """JSON values: files with the fidelity of their kept region, cost, ops, settings, calls and seconds."""
-    from ..method.fidelity import psnr, region_error, seam_contrast
-
-    plan = build_plan(job.config, len(job.conditions))
-    pictures = []
-    for seed, path, image in zip(job.seeds, job.out, images, strict=True):
-        error = region_error(image, layout)
-        fidelity = {"region_rms": round(error, 5), "region_psnr_db": round(psnr(max(error, 1e-6)), 2)}
-        fidelity["seam_contrast"] = round(seam_contrast(image, layout), 4)
-        pictures.append({"file": str(path), "seed": seed, "fidelity": fidelity})
-    return {
-        "pictures": pictures,
-        "cost": {"calls": plan.cost.calls, "rows": plan.cost.rows, "crop_rows": plan.cost.crop_rows},
-        "plan": list(plan.describe()),
-        "settings": settings,
-        "run": result.trace.as_dict(),
-    }
+    def write(self, made: Made) -> list[Path]:
+        """Write everything; all of it is made before the first file is touched."""
+        files: list[tuple[Path, bytes | str]] = list(zip(self.pictures, made.pngs(), strict=True))
+        if self.sheet is not None:
+            files.append((self.sheet, png_bytes(made.sheet())))
+        if self.report is not None:
+            named = [{"file": str(path)} | picture
+                     for path, picture in zip(self.pictures, made.report["pictures"], strict=True)]  # fmt: skip
+            report = made.report | {"pictures": named}
+            files.append((self.report, json.dumps(report, indent=2, ensure_ascii=False) + "\n"))
+        return [atomic_write(path, content) for path, content in files]

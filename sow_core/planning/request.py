@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SowError
@@ -15,6 +14,8 @@ from .text import TokenCounter
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+
+    from ..pictures.reading import Source
 
 MOST_CONDITIONS = 8
 GRAY = 128
@@ -59,8 +60,8 @@ class ConditionPicture:
         return self.image.shape[1] / self.image.shape[0]
 
     @classmethod
-    def open(cls, path: str | Path, mask: str | Path | None = None, **others: Any) -> ConditionPicture:
-        """From files. Without a mask file, the picture's transparency is the mask. Raises SowError."""
+    def open(cls, path: Source, mask: Source | None = None, **others: Any) -> ConditionPicture:
+        """From files or PIL pictures. Without a mask, the picture's transparency is the mask. Raises SowError."""
         import numpy as np
 
         from ..pictures.reading import load_kept

@@ -31,7 +31,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     (tmp_path / "pictures").symlink_to(ROOT / "pictures")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
-    assert {p.name for p in tmp_path.glob("*.png")} == {"rose_0.png", "rose_1.png"}
+    assert {p.name for p in tmp_path.glob("*.png")} == {"rose_1.png", "rose_2.png"}
     assert capsys.readouterr().out == "19 model calls\n"
 
 

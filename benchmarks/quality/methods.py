@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sow_core.errors import SowError
+from sow_core.method.overrides import override
 from sow_core.method.plan import Plan, SowConfig, build_plan, preset
-from sow_core.settings import override
 
 from . import peers
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from ..method.overrides import override
 from ..method.plan import PRESETS, build_plan, preset
-from ..settings import override
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

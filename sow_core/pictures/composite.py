@@ -6,16 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..method.condition import Layout, kept_mask
 
+def paste_back(images: Tensor, canvas: Tensor, kept: Tensor, feather: int = 8) -> Tensor:
+    """[N, 3, H, W] with the kept pixels (mask [H, W] of 0 or 1) of the canvas [3, H, W] laid over.
 
-def paste_back(images: Tensor, layout: Layout, feather: int = 8) -> Tensor:
-    """[N, 3, H, W] with the kept pixels of the canvas laid over, the edge blended inwards over `feather` px.
-
-    The blend stays inside the mask, so nothing of the condition's surroundings comes along.
+    The edge is blended over `feather` px inside the mask, so nothing of the condition's surroundings comes along.
     """
-    mask = kept_mask(layout)
-    return torch.lerp(images.cpu(), layout.canvas[None].expand_as(images), feathered(mask, feather)[None, None])
+    alpha = feathered(kept, feather)[None, None].to(images)
+    return torch.lerp(images, canvas[None].to(images).expand_as(images), alpha)
 
 
 def feathered(mask: Tensor, feather: int) -> Tensor:

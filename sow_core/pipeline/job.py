@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SowError
 from ..method.box import CELL, Box
+from ..method.overrides import override, with_config
 from ..method.plan import NEGATIVE_PROMPT, SowConfig, preset
 from ..pictures.reading import load_kept, load_picture
-from ..settings import override, with_config
 from .options import Options
 
 if TYPE_CHECKING:

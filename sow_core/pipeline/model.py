@@ -165,9 +165,10 @@ class Model:
         result = self._sample(job, layout, progress)
         pixels = result.images
         if job.options.paste_back is not None:
+            from ..method.condition import kept_mask
             from ..pictures.composite import paste_back
 
-            pixels = paste_back(pixels, layout, job.options.paste_back)
+            pixels = paste_back(pixels.cpu(), layout.canvas, kept_mask(layout), job.options.paste_back)
         return Made(job, size, plan, layout, result, pixels, self.backend, self.asked)
 
     def _sample(self, job: Job, layout: Any, progress: Callable[[Event], object] | None) -> Result:

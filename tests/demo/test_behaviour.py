@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.quality.peers import text_to_image
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.method.box import Box
-from sow_core.method.condition import Condition, Layout, make_layout, to_tensor
+from sow_core.method.condition import Condition, Layout, kept_mask, make_layout, to_tensor
 from sow_core.method.engine import Result, generate
 from sow_core.method.fidelity import region_error, seam_contrast, seam_surprise
 from sow_core.method.modulation import Modulation
@@ -69,7 +69,7 @@ def test_the_kept_region_is_kept_and_joined(demo: DiffusersBackend, normal: list
             "normal": images,
             "text": paint(demo, text_to_image(10, 5.0), where, SEEDS).images,
         }
-        pictures["paste"] = paste_back(pictures["text"], where, feather=0)
+        pictures["paste"] = paste_back(pictures["text"], where.canvas, kept_mask(where), feather=0)
         for name, made in pictures.items():
             errors.setdefault(name, []).extend(region_error(x, where) for x in made)
             surprises.setdefault(name, []).extend(seam_surprise(made, where, demo, draws=2))

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sow_core.errors import SowError
+from sow_core.method.overrides import override
 from sow_core.method.plan import PRESETS, SowConfig, preset
 from sow_core.method.strength import Modulation
-from sow_core.settings import override, png_bytes, read_settings
+from sow_core.settings import png_bytes, read_settings
 
 SHARE = st.floats(0, 1)
 

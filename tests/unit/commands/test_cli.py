@@ -21,9 +21,10 @@ from safetensors.torch import load_file, save_file
 from sow_core import __version__
 from sow_core.cli import main
 from sow_core.memory import is_out_of_memory
+from sow_core.method.overrides import override
 from sow_core.method.plan import PRESETS, build_plan, preset
 from sow_core.pictures.reading import load_kept
-from sow_core.settings import override, read_settings
+from sow_core.settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 QUICK = ("--preset", "fast", "--cycles", "1", "--size", "64x64", "--device", "cpu", "--quiet")

@@ -159,11 +159,11 @@ def test_fidelity_of_the_exact_paste_is_perfect_and_its_seam_hard() -> None:
 def test_paste_back_keeps_the_middle_and_blends_the_edge() -> None:
     layout = make_layout([condition(Box(16, 16, 32, 32))], 64, 64)
     images = torch.zeros(2, 3, 64, 64)
-    out = paste_back(images, layout, feather=6)
+    out = paste_back(images, layout.canvas, kept_mask(layout), feather=6)
     assert out[0, 0, 32, 32] == pytest.approx(0.9, abs=1e-5)
     assert torch.equal(out[:, :, :16], images[:, :, :16]), "nothing outside the mask changes"
     edge = out[0, 0, 16:32, 32]
     assert (edge.diff() >= -1e-6).all() and edge[0] < 0.3
-    assert torch.equal(paste_back(images, layout, 0)[0, 0] > 0, kept_mask(layout) > 0.5)
+    assert torch.equal(paste_back(images, layout.canvas, kept_mask(layout), 0)[0, 0] > 0, kept_mask(layout) > 0.5)
     full = torch.ones(40, 40)
     assert torch.allclose(feathered(full, 5), full), "the picture's own border is no edge"

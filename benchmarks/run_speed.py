@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.painting import paint
 from sow_core.method.box import Box
 from sow_core.method.condition import Condition, Layout, make_layout, to_tensor
-from sow_core.method.engine import generate
 from sow_core.method.plan import SowConfig, build_plan, preset
 from sow_core.method.schedule import ddim_step
 from tests.peer.scene import PROMPTS, picture_and_mask
@@ -53,7 +53,7 @@ def plain(backend: DiffusersBackend, side: int, count: int = 1, steps: int = STE
 
 
 def sow(backend: DiffusersBackend, layout: Layout, config: SowConfig, count: int = 1) -> Any:
-    return generate(build_plan(config), backend, layout, list(range(count)))
+    return paint(build_plan(config), backend, layout, list(range(count)))
 
 
 def official(peer: Path, model: Path, side: int = 512) -> Callable[[], None]:

@@ -90,7 +90,7 @@ class SOWGenerate(io.ComfyNode):
         seeds = seeds_from(seed, batch_size)
         prompts = {"positive": prompt, "negative": negative_prompt, "suppress": SUPPRESS, "diverse": DIVERSE}
         made = D.generate_pictures(pipeline, built, config, seeds, prompts)
-        run = RunTrace(made.result.trace, config, built, tuple(seeds), made.images, made.decode)
+        run = RunTrace(made.trace, config, built, tuple(seeds), made.images, made.decode)
         return io.NodeOutput(made.images, run)
 
 

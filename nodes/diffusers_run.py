@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..sow_core.errors import SowError
 from ..sow_core.method.condition import Layout
-from ..sow_core.method.engine import Event, Result, generate
 from ..sow_core.method.plan import SowConfig, build_plan
+from ..sow_core.method.trace import Event, Result, Trace
 
 DEMO = "demo"
 FOLDER_PREFIX, FILE_PREFIX = "folder: ", "file: "
@@ -103,10 +103,10 @@ def _device() -> torch.device:
 
 
 class Generated(NamedTuple):
-    """images [N, H, W, 3]; the engine's result; decode: latents -> [N, H, W, 3]."""
+    """images [N, H, W, 3]; the run's trace; decode: latents -> [N, H, W, 3]."""
 
     images: Tensor
-    result: Result
+    trace: Trace
     decode: Callable[[Tensor], Tensor]
 
 
@@ -118,6 +118,8 @@ def generate_pictures(pipeline: Pipeline, layout: Layout, config: SowConfig, see
     """
     import comfy.model_management
 
+    from ..sow_core.backends.painting import paint
+
     device = _device()
     if device.type != "cpu":
         # The host does not know this model: make room for it before it comes.
@@ -128,11 +130,11 @@ def generate_pictures(pipeline: Pipeline, layout: Layout, config: SowConfig, see
         try:
             backend = _backend(pipeline.parts, device)
             backend.set_prompts(prompts)
-            result = generate(plan, backend, layout, seeds, _progress(backend, plan.cost.calls))
+            made = paint(plan, backend, layout, seeds, _progress(backend, plan.cost.calls))
         finally:
             if not pipeline.keep_on_gpu:
                 _to_cpu(pipeline.parts)
-    off_device(result)
+    off_device(made)
 
     def decode(latents: Tensor) -> Tensor:
         with torch.inference_mode(False), torch.no_grad():
@@ -142,7 +144,7 @@ def generate_pictures(pipeline: Pipeline, layout: Layout, config: SowConfig, see
                 if not pipeline.keep_on_gpu:
                     _to_cpu(pipeline.parts)
 
-    return Generated(result.images.movedim(1, -1).contiguous().cpu(), result, decode)
+    return Generated(made.images.movedim(1, -1).contiguous().cpu(), made.trace, decode)
 
 
 def _backend(parts: Any, device: torch.device) -> Any:

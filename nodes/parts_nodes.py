@@ -37,12 +37,12 @@ class SOWEncodeLayout(io.ComfyNode):
     def execute(cls, layout, vae, batch_size, cycle_options=None) -> io.NodeOutput:
         import torch
 
+        from ..sow_core.method.box import CELL
         from .native import encode_layout
 
         config = make_config("normal", 10, 7.5, cycle_options=cycle_options)
-        encoded = encode_layout(vae, layout.build(config))
-        channels = encoded.crops[0].shape[1]
-        empty = torch.zeros(batch_size, channels, layout.height // 8, layout.width // 8)
+        encoded = encode_layout(vae, layout.build(config))  # all of it: the sampler's preset is not known here
+        empty = torch.zeros(batch_size, encoded.channels, layout.height // CELL, layout.width // CELL)
         return io.NodeOutput(encoded, {"samples": empty})
 
 

@@ -19,7 +19,7 @@ SowAttention = io.Custom("SOW_ATTENTION")
 SowPipeline = io.Custom("SOW_PIPELINE")
 """A `diffusers_run.Pipeline`."""
 SowEncoded = io.Custom("SOW_ENCODED")
-"""A `native.EncodedLayout`."""
+"""A `sow_core.method.encoded.EncodedLayout` in the VAE's own scale."""
 
 SEED_MAX = 0xFFFFFFFFFFFFFFFF
 

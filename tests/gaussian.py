@@ -28,6 +28,9 @@ class GaussianBackend:
         self.std = std
         self.means = {"positive": 0.3, "negative": -0.1, "empty": 0.0, "suppress": 0.2, "diverse": 0.1} | (means or {})
         self.calls: list[dict[str, Any]] = []
+        self.encodings = 0
+        self.encoded = 0
+        """Calls of the VAE, and pictures in them."""
         self.open_sessions = 0
         self.fail_at: int | None = None
 
@@ -43,6 +46,8 @@ class GaussianBackend:
             self.open_sessions -= 1
 
     def encode(self, image: Tensor) -> Tensor:
+        self.encodings += 1
+        self.encoded += len(image)
         z = F.avg_pool2d(image * 2.0 - 1.0, 8)
         return torch.cat([z, z.mean(dim=1, keepdim=True)], dim=1)
 

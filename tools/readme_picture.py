@@ -13,10 +13,10 @@ from pathlib import Path
 from PIL import Image
 
 from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.painting import paint
 from sow_core.files import atomic_write
 from sow_core.method.box import Box
 from sow_core.method.condition import load_condition, make_layout, to_picture
-from sow_core.method.engine import generate
 from sow_core.method.plan import build_plan, preset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +46,7 @@ def main() -> int:
         condition = load_condition(folder / f"{name}.png", folder / f"{name}_mask.png", box)
         layout = make_layout([condition], side, side)
         backend.set_prompts({"positive": prompt, "negative": advice.get("negative", "")})
-        result = generate(plan, backend, layout, [SEED])
+        result = paint(plan, backend, layout, [SEED])
         for row, image in enumerate((layout.canvas, result.images[0])):
             picture = to_picture(image).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             sheet.paste(picture, (column * (SIDE + GAP), row * (SIDE + GAP)))

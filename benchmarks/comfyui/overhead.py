@@ -54,7 +54,7 @@ def outside_share(run: Any, model: Any, vae: Any) -> float:
 @torch.inference_mode()
 def demo() -> dict[str, Any]:
     native, folder = pack("nodes.native"), pack("nodes.folder")
-    plan, engine = pack("sow_core.method.plan"), pack("sow_core.method.engine")
+    plan, painting = pack("sow_core.method.plan"), pack("sow_core.backends.painting")
     model, clip, vae = folder.load_folder(ROOT / "models" / "demo")
     texts = {"positive": "a photo of a smiling man wearing a suit on a beach", "negative": "bad quality"}
     rows = {name: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for name, text in texts.items()}
@@ -71,7 +71,7 @@ def demo() -> dict[str, Any]:
             native.sample_layout(model, rows["positive"], rows["negative"], vae, layout, config, [7])
 
         def theirs(config: Any = config) -> None:
-            engine.generate(plan.build_plan(config, 1), bare, layout, [7])
+            painting.paint(plan.build_plan(config, 1), bare, layout, [7])
 
         durations = alternate({"engine": theirs, "native": ours}, ROUNDS, reference="engine")
         out[name] = {**durations.as_dict(), "outside_model_share": round(outside_share(ours, model, vae), 4)}

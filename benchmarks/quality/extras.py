@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.painting import paint
 from sow_core.files import atomic_write
 from sow_core.method.condition import to_picture
-from sow_core.method.engine import generate
 from sow_core.pictures.sheet import contact_sheet
 from sow_core.settings import png_bytes
 
@@ -28,7 +28,7 @@ def text_to_image(backend: DiffusersBackend, prompt: str, seed: int, guidance: f
     """One picture [3, SIZE, SIZE] by plain sampling."""
     backend.set_prompts({"positive": prompt, "negative": ""})
     plan = peers.text_to_image(toy.STEPS, guidance, "empty")
-    return generate(plan, backend, peers.blank_layout(SIZE), [seed]).images[0]
+    return paint(plan, backend, peers.blank_layout(SIZE), [seed]).images[0]
 
 
 def toy_experiment(backend: DiffusersBackend, pairs: int, guidance: float) -> tuple[dict[str, Any], Image.Image]:

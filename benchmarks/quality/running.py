@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.painting import Painted, paint
 from sow_core.files import atomic_write
 from sow_core.method.condition import Layout, make_layout, to_picture
-from sow_core.method.engine import Result, generate
+from sow_core.method.trace import Result
 from sow_core.settings import png_bytes
 
 from .cases import SIZE, Case
@@ -37,12 +38,12 @@ def _background(name: str, seed: int) -> Tensor | tuple[float, float, float] | N
     return (0.0, 0.0, 0.0) if name == "black" else None
 
 
-def sample(method: Method, case: Case, backend: DiffusersBackend, recommended: Recommended) -> Result:
+def sample(method: Method, case: Case, backend: DiffusersBackend, recommended: Recommended) -> Painted:
     """Run the method on the case with the case's seed."""
     prompt = case.prompt if method.intensify else case.plain_prompt
     backend.set_prompts({"positive": prompt, "negative": recommended.negative, **EXTRA_PROMPTS})
     layout = layout_of(method, case, recommended)
-    return generate(method.plan(case.setting, recommended), backend, layout, [case.seed])
+    return paint(method.plan(case.setting, recommended), backend, layout, [case.seed])
 
 
 class Pictures:

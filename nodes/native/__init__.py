@@ -17,22 +17,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...sow_core.method.condition import Layout
-    from ...sow_core.method.plan import SowConfig
+    from ...sow_core.method.encoded import EncodedLayout
+    from ...sow_core.method.plan import Encode, SowConfig
     from ...sow_core.method.trace import Trace
 
 Conditioning = list[Any]
 """ComfyUI's CONDITIONING: a list of [embedding, options]."""
-
-
-class EncodedLayout(NamedTuple):
-    """A layout with its pictures in the VAE's own scale, on the CPU.
-
-    crops: one [1, C, h/8, w/8] per condition; canvas: [1, C, H/8, W/8], or None where no run will need it.
-    """
-
-    layout: Layout
-    crops: tuple[Tensor, ...]
-    canvas: Tensor | None
 
 
 class Sampled(NamedTuple):
@@ -73,6 +63,8 @@ def sample_layout(
     import torch
 
     from ...sow_core.errors import SowError
+    from ...sow_core.method.box import CELL
+    from ...sow_core.method.encoded import check_finite
     from ...sow_core.method.guidance import all_rows
     from ...sow_core.method.plan import build_plan
     from .checks import check_conditioning, check_model
@@ -89,13 +81,13 @@ def sample_layout(
                 f"These settings need the prompt {row!r}: connect a CONDITIONING for it, or choose another preset."
             )
         check_conditioning(model, row, rows[row])
-    encoded = encode_layout(vae, layout, canvas=plan.ops[0].canvas)  # type: ignore[union-attr]
+    encoded = encode_layout(vae, layout, plan.reads)
 
     guider = SowGuider(model)
     guider.set_rows({row: rows[row] for row in all_rows(plan.guidances)})
     guider.set_cfg(config.guidance)
     sampler = SowSampler(encoded, config, seeds)
-    empty = torch.zeros(len(seeds), encoded.crops[0].shape[1], layout.height // 8, layout.width // 8)
+    empty = torch.zeros(len(seeds), encoded.channels, layout.height // CELL, layout.width // CELL)
     samples = guider.sample(
         empty,
         empty,
@@ -107,23 +99,30 @@ def sample_layout(
     )
     samples = samples.to(comfy.model_management.intermediate_device())
     assert sampler.trace is not None
-    return Sampled({"samples": samples}, vae.decode(samples) if decode else None, sampler.trace)
+    images = vae.decode(samples) if decode else None
+    if images is not None:
+        check_finite(images, "the decoded picture")
+    return Sampled({"samples": samples}, images, sampler.trace)
 
 
-def encode_layout(vae: Any, layout: Layout, canvas: bool = True) -> EncodedLayout:
-    """The layout's pictures through the VAE (means). Done before sampling, while the UNet may be elsewhere."""
+def encode_layout(vae: Any, layout: Layout, reads: Encode | None = None) -> EncodedLayout:
+    """The layout's pictures through the VAE (means), in the VAE's own scale and on the CPU.
+
+    Done before sampling, while the UNet may be elsewhere. reads: what the plan needs; None: all that any plan may.
+    Raises SowError for an unfitting VAE or non-finite values.
+    """
+    import torch
+
+    from ...sow_core.method.encoded import encode_with
+    from ...sow_core.method.plan import Encode
     from .checks import check_vae
 
     check_vae(vae)
 
-    def encode(image: Tensor) -> Tensor:
-        return vae.encode(image.movedim(0, -1)[None]).float().cpu()
+    def encode(pictures: Tensor) -> Tensor:
+        return torch.cat([vae.encode(picture.movedim(0, -1)[None]).float().cpu() for picture in pictures])
 
-    return EncodedLayout(
-        layout,
-        tuple(encode(condition.filled) for condition in layout.conditions),
-        encode(layout.filled) if canvas else None,
-    )
+    return encode_with(encode, layout, reads or Encode(canvas=True))
 
 
 def make_sampler(encoded: EncodedLayout, config: SowConfig) -> Any:

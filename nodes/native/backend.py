@@ -14,7 +14,6 @@ from torch import Tensor
 from ...sow_core.errors import SowError
 from ...sow_core.method.modulation import AttentionControl
 from ...sow_core.method.schedule import Schedule
-from . import EncodedLayout
 from .attention import AttentionHooks
 
 LOCAL = ("area", "mask", "mask_strength", "set_area_to_bounds", "strength", "default", "control",
@@ -34,21 +33,19 @@ class NativeBackend:
     """One run's view of a guider that is sampling. Lives inside `comfy.samplers.Sampler.sample`.
 
     guider: has `inner_model` and `conds` by row name, as CFGGuider sets them; options: the run's own copy of
-    the model options. States are VP (a z0 + b eps); ComfyUI's models take z0 + sigma eps = state / a.
+    the model options; canvas: its latent's (rows, columns). States are VP (a z0 + b eps); ComfyUI's models take
+    z0 + sigma eps = state / a.
     """
 
     def __init__(
-        self, guider: Any, options: dict[str, Any], encoded: EncodedLayout, device: torch.device, seed: int
+        self, guider: Any, options: dict[str, Any], canvas: tuple[int, int], device: torch.device, seed: int
     ) -> None:
         self.device = device
         self._guider = guider
         self._model = guider.inner_model
         self._options = options
         self._seed = seed
-        self._canvas = (encoded.layout.height // 8, encoded.layout.width // 8)
-        self._pictures = [(c.filled, z) for c, z in zip(encoded.layout.conditions, encoded.crops, strict=True)]
-        if encoded.canvas is not None:
-            self._pictures.append((encoded.layout.filled, encoded.canvas))
+        self._canvas = canvas
         self._hooks = AttentionHooks(options.setdefault("transformer_options", {}))
         self._crops: dict[tuple[str, tuple[int, ...]], list[dict[str, Any]]] = {}
         self._last_sigma = math.inf
@@ -58,24 +55,6 @@ class NativeBackend:
 
     def session(self) -> AbstractContextManager[object]:
         return self._hooks.installed()
-
-    def encode(self, image: Tensor) -> Tensor:
-        """The latents that were encoded before sampling: the VAE would push the UNet out of memory now."""
-        found = []
-        for picture in image:
-            latents = [
-                z for known, z in self._pictures if known.shape == picture.shape and known.equal(picture)
-            ]
-            if not latents:
-                raise SowError(
-                    "The layout was encoded without its canvas; encode it again for these settings."
-                )
-            found.append(latents[0])
-        return self._model.process_latent_in(torch.cat(found).to(self.device, torch.float32))
-
-    def decode(self, latent: Tensor) -> Tensor:
-        """Nothing: the VAE decodes after sampling, when the UNet may leave."""
-        return latent.new_zeros(latent.shape[0], 3, 0, 0)
 
     def predict(
         self,

@@ -70,7 +70,7 @@ def check_conditioning(model: Any, row: str, conditioning: Any) -> None:
 def check_latents(encoded: Any, base: Any, noise: Any) -> None:
     """Raise SowError if the encoded layout, the model and the latent to sample do not belong together."""
     layout, channels = encoded.layout, base.latent_format.latent_channels
-    got = encoded.crops[0].shape[1]
+    got = encoded.channels
     if got != channels:
         raise SowError(
             f"The VAE makes {got} latent channels, the MODEL takes {channels}; use the checkpoint's own VAE."

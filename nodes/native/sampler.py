@@ -15,10 +15,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...sow_core.errors import SowError
+from ...sow_core.method.encoded import EncodedLayout
 from ...sow_core.method.engine import Event, Trace, run
 from ...sow_core.method.guidance import NEGATIVE, POSITIVE
 from ...sow_core.method.plan import SowConfig, build_plan
-from . import EncodedLayout
 from .backend import NativeBackend, schedule_of
 from .checks import check_latents, check_model
 
@@ -49,7 +49,8 @@ def level_sigmas(model: Any, config: SowConfig) -> Tensor:
 class SowSampler(comfy.samplers.Sampler):
     """A whole SOW run on any CFG guider.
 
-    seeds: one per image, or None: the run's noise seed, plus the image's number in the batch.
+    encoded: in the VAE's own scale, on any device. seeds: one per image, or None: the run's noise seed, plus the
+    image's number in the batch.
     """
 
     def __init__(self, encoded: EncodedLayout, config: SowConfig, seeds: Sequence[int] | None = None) -> None:
@@ -84,8 +85,9 @@ class SowSampler(comfy.samplers.Sampler):
         plan = build_plan(config, len(self.encoded.layout.conditions))
         seed = int(extra_args.get("seed") or 0)
         seeds = list(self.seeds) if self.seeds else [seed + index for index in range(len(noise))]
-        backend = NativeBackend(guider, extra_args["model_options"], self.encoded, noise.device, seed)
-        events = run(plan, backend, self.encoded.layout, seeds)
+        grid = (noise.shape[-2], noise.shape[-1])
+        backend = NativeBackend(guider, extra_args["model_options"], grid, noise.device, seed)
+        events = run(plan, backend, self._in_the_models_scale(guider.inner_model, noise.device), seeds)
         try:
             with tqdm(total=plan.cost.calls, disable=disable_pbar) as bar:
                 for event in events:
@@ -100,6 +102,9 @@ class SowSampler(comfy.samplers.Sampler):
         finally:
             events.close()  # type: ignore[attr-defined]
         raise RuntimeError("the plan has no Decode")
+
+    def _in_the_models_scale(self, base: Any, device: torch.device) -> EncodedLayout:
+        return self.encoded.mapped(lambda z: base.process_latent_in(z.to(device, torch.float32)))
 
 
 def _report(event: Event, callback: Callable[[int, Tensor, Tensor, int], object] | None) -> None:

@@ -16,7 +16,8 @@ from .schedule import Schedule
 class Backend(Protocol):
     """A latent diffusion model with its prompts already set.
 
-    Pictures are [B, 3, H, W] in 0..1; latents [B, C, H/8, W/8], float32, scaled to unit variance.
+    Latents are [B, C, H/8, W/8], float32, scaled to unit variance. Encoding and decoding are not its business: a
+    host's VAE cannot run while its model samples.
     """
 
     device: torch.device
@@ -27,12 +28,6 @@ class Backend(Protocol):
 
     def session(self) -> AbstractContextManager[object]:
         """Entered once around a run: install hooks, and leave the model as it was, whatever happens."""
-
-    def encode(self, image: Tensor) -> Tensor:
-        """The mean latent of pictures."""
-
-    def decode(self, latent: Tensor) -> Tensor:
-        """The pictures of latents, clamped to 0..1."""
 
     def predict(
         self, x: Tensor, schedule: Schedule, level: int, rows: Sequence[str], control: AttentionControl | None = None

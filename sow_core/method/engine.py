@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import SowError
 from .backend import Backend
-from .condition import Layout
+from .encoded import EncodedLayout, check_finite
 from .modulation import AttentionControl
 from .noise import NoiseSource
 from .plan import (
@@ -48,10 +48,13 @@ class _State:
 class _Run:
     """One run's moving parts; each method interprets one kind of op."""
 
-    def __init__(self, plan: Plan, backend: Backend, layout: Layout, seeds: Sequence[int], noise: NoiseSource) -> None:
+    def __init__(
+        self, plan: Plan, backend: Backend, encoded: EncodedLayout, seeds: Sequence[int], noise: NoiseSource
+    ) -> None:
         self.plan = plan
         self.backend = backend
-        self.layout = layout
+        self.encoded = encoded
+        self.layout = layout = encoded.layout
         self.noise = noise
         self.count = len(seeds)
         self.trace = Trace(cycles=[0] * self.count)
@@ -59,9 +62,6 @@ class _Run:
         device = backend.device
         self.inside = layout.regions.any_condition.to(device)[None, None]
         self.total = plan.cost.calls
-        self.channels = 0
-        self.crops: list[Tensor] = []
-        self.canvas: Tensor | None = None
         self.stored: dict[int, Tensor] = {}
         """Trajectory on the canvas, by level: [1, C, h, w], zero outside the conditions."""
         self.canvas_levels: dict[int, Tensor] = {}
@@ -72,32 +72,20 @@ class _Run:
             self.control = AttentionControl(layout.regions, modulation, self.count, device)
         self.state = _State(torch.empty(0), list(range(self.count)))
 
-    # -- encoding and trajectories
+    # -- trajectories
 
-    def encode(self, op: Encode) -> None:
-        if op.crops:
-            self.crops = self._encoded_crops()
-        if op.canvas:
-            self.canvas = self.backend.encode(self.layout.filled[None])
-        encoded = [*self.crops, *([] if self.canvas is None else [self.canvas])]
-        self.channels = encoded[0].shape[1]
-        self._check_finite(torch.cat([z.flatten() for z in encoded]), "the VAE's encoding")
-
-    def _encoded_crops(self) -> list[Tensor]:
-        """One latent a condition; pictures of one size in one call."""
-        by_size: dict[tuple[int, ...], list[int]] = {}
-        pictures = [c.filled for c in self.layout.conditions]
-        for index, picture in enumerate(pictures):
-            by_size.setdefault(tuple(picture.shape), []).append(index)
-        latents: dict[int, Tensor] = {}
-        for indices in by_size.values():
-            encoded = self.backend.encode(torch.stack([pictures[i] for i in indices]))
-            latents.update({i: encoded[n : n + 1] for n, i in enumerate(indices)})
-        return [latents[i] for i in range(len(pictures))]
+    def take(self, op: Encode) -> None:
+        """The encoding that was done before; here it is only looked whether all of it is there."""
+        for needed, there, name in (
+            (op.canvas, self.encoded.canvas is not None, "canvas"),
+            (op.crops, bool(self.encoded.crops), "crops"),
+        ):
+            if needed and not there:
+                raise SowError(f"The layout was encoded without its {name}; encode it again for these settings.")
 
     def invert(self, op: Invert) -> Iterator[Event]:
         on_canvas = op.condition is None
-        z = self._canvas_latent() if on_canvas else self.crops[op.condition]  # type: ignore[index]
+        z = self._canvas_latent() if on_canvas else self.encoded.crops[op.condition]  # type: ignore[index]
         levels = [z]
         inside = self.inside if on_canvas else None
         for below, stop in pairwise((0, *op.stops)):
@@ -106,7 +94,7 @@ class _Run:
             levels += [invert_step(z, eps, self.schedule, below, k) for k in range(below + 1, stop + 1)]
             z = levels[-1]
             yield self._called("invert", stop, None, op.guidance.rows, clean)
-        self._check_finite(z, "the inversion")
+        check_finite(z, "the inversion")
         for level, latent in enumerate(levels):
             if on_canvas:
                 self.canvas_levels[level] = latent
@@ -116,7 +104,7 @@ class _Run:
                 self._store(level, latent, op.condition)  # type: ignore[arg-type]
 
     def noise_trajectory(self, op: NoiseTrajectory) -> None:
-        for index, latent in enumerate(self.crops):
+        for index, latent in enumerate(self.encoded.crops):
             self._store(0, latent, index)
         if not op.fresh:
             self.fixed_noise = self._draw()
@@ -224,11 +212,9 @@ class _Run:
             state.x = torch.cat([rows[image] for image in range(self.count)])
             state.images, state.finished = list(range(self.count)), {}
 
-    def decode(self) -> Result:
-        self._check_finite(self.state.x, "the final latents")
-        images = self.backend.decode(self.state.x)
-        self._check_finite(images, "the decoded picture")
-        return Result(self.state.x, images, self.trace)
+    def finish(self) -> Result:
+        check_finite(self.state.x, "the final latents")
+        return Result(self.state.x, self.trace)
 
     # -- helpers
 
@@ -250,20 +236,12 @@ class _Run:
         return Event("call", phase, len(self.trace.calls), self.total, level, cycle, x0)
 
     def _draw(self) -> Tensor:
-        shape = (self.channels, self.layout.regions.height, self.layout.regions.width)
+        shape = (self.encoded.channels, self.layout.regions.height, self.layout.regions.width)
         return self.noise.draw(shape, self.state.images)
 
     def _canvas_latent(self) -> Tensor:
-        assert self.canvas is not None
-        return self.canvas
-
-    @staticmethod
-    def _check_finite(x: Tensor, what: str) -> None:
-        if not torch.isfinite(x).all():
-            raise SowError(
-                f"NaN or infinite values in {what}: the model's weights are damaged or its precision is too low; "
-                "try float32, or another file of the model."
-            )
+        assert self.encoded.canvas is not None
+        return self.encoded.canvas
 
 
 PHASES = {
@@ -284,7 +262,7 @@ def _interpret(run: _Run) -> Iterator[Event]:
             run.gather()
         started = time.perf_counter()
         if isinstance(op, Encode):
-            run.encode(op)
+            run.take(op)
         elif isinstance(op, Invert):
             yield from run.invert(op)
         elif isinstance(op, NoiseTrajectory):
@@ -300,45 +278,41 @@ def _interpret(run: _Run) -> Iterator[Event]:
         elif isinstance(op, EndCycle):
             yield from run.end_cycle(op)
         else:
-            result = run.decode()
-            _add(run.trace.seconds, "decode", started)
+            result = run.finish()
             calls = len(run.trace.calls)
             yield Event("done", "decode", calls, run.total, result=result)
             return
         phase = PHASES.get(type(op)) or ("refine" if getattr(op, "cycle", None) is None else "cycle")
-        _add(run.trace.seconds, phase, started)
-
-
-def _add(seconds: dict[str, float], phase: str, started: float) -> None:
-    seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - started
+        run.trace.add_seconds(phase, time.perf_counter() - started)
 
 
 def run(
-    plan: Plan, backend: Backend, layout: Layout, seeds: Sequence[int], noise: NoiseSource | None = None
+    plan: Plan, backend: Backend, encoded: EncodedLayout, seeds: Sequence[int], noise: NoiseSource | None = None
 ) -> Iterator[Event]:
     """Run a plan for N = len(seeds) pictures that share encoding and inversion; the last event has the result.
 
+    encoded: the layout with the latents that the plan reads, on the backend's device in the model's scale.
     Closing the iterator early (a cancel) or an error leaves the backend's model as it was. `noise` replaces
     the generators seeded by `seeds` (to replay recorded noise). Raises SowError if values stop being finite.
     """
     if not seeds:
         raise SowError("No seed: expected at least one.")
     needed = sum(isinstance(op, Invert) and op.condition is not None for op in plan.ops)
-    if needed and needed != len(layout.conditions):
-        raise ValueError(f"the plan is for {needed} conditions, the layout has {len(layout.conditions)}")
+    if needed and needed != len(encoded.layout.conditions):
+        raise ValueError(f"the plan is for {needed} conditions, the layout has {len(encoded.layout.conditions)}")
     with backend.session():
-        yield from _interpret(_Run(plan, backend, layout, seeds, noise or NoiseSource(seeds, backend.device)))
+        yield from _interpret(_Run(plan, backend, encoded, seeds, noise or NoiseSource(seeds, backend.device)))
 
 
 def generate(
     plan: Plan,
     backend: Backend,
-    layout: Layout,
+    encoded: EncodedLayout,
     seeds: Sequence[int],
     progress: Callable[[Event], object] | None = None,
 ) -> Result:
     """`run` to its end. `progress` sees every event; what it raises stops the run cleanly."""
-    events = run(plan, backend, layout, seeds)
+    events = run(plan, backend, encoded, seeds)
     try:
         for event in events:
             if progress is not None:

@@ -48,21 +48,21 @@ def _edge(mask: Tensor) -> Tensor:
 
 
 def seam_surprise(
-    images: Tensor, layout: Layout, backend: Backend, steps: int = 10, draws: int = 4, seed: int = 0
+    latents: Tensor, layout: Layout, backend: Backend, steps: int = 10, draws: int = 4, seed: int = 0
 ) -> list[float]:
     """The model's own denoising loss just outside the kept region, per image: high where the join is unlikely.
 
-    Mean squared error of eps over a band of two cells around the condition, under the row "positive", over
-    the levels of t = 101 to 501 and `draws` noises shared by all images. The colour step across a border is
-    blind to a second, displaced head; this is not. Costs 5 x draws unguided calls.
+    latents: of the pictures, encoded anew: [N, C, h, w] in the model's scale. Mean squared error of eps over a band
+    of two cells around the condition, under the row "positive", over the levels of t = 101 to 501 and `draws`
+    noises shared by all images. The colour step across a border is blind to a second, displaced head; this is
+    not. Costs 5 x draws unguided calls.
     """
     schedule = backend.schedule(steps)
     with torch.no_grad(), backend.session():
-        latents = backend.encode(images)
         noise = NoiseSource([seed], latents.device)
         inside = layout.regions.any_condition.to(latents)[None, None]
         band = F.max_pool2d(inside, 5, stride=1, padding=2) - inside
-        total = torch.zeros(len(images), device=latents.device)
+        total = torch.zeros(len(latents), device=latents.device)
         levels = range(2, 7)
         for level in levels:
             for _ in range(draws):

@@ -307,6 +307,11 @@ class Plan:
         return sum((op.cost for op in self.ops), Cost())
 
     @property
+    def reads(self) -> Encode:
+        """Which pictures have to be encoded before the run."""
+        return next(op for op in self.ops if isinstance(op, Encode))
+
+    @property
     def guidances(self) -> tuple[Guidance, ...]:
         return tuple(op.guidance for op in self.ops if isinstance(op, (Invert, Denoise)))
 

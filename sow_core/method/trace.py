@@ -37,6 +37,10 @@ class Trace:
     cycles: list[int] = field(default_factory=list)
     """Cycles run, per image."""
 
+    def add_seconds(self, phase: str, seconds: float) -> None:
+        """Time spent on a phase, on top of what it has."""
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
     def as_dict(self) -> dict[str, Any]:
         """JSON values; indicators as one list per call, [image][condition]."""
         calls = []
@@ -61,10 +65,9 @@ def _number(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class Result:
-    """latents [N, C, h, w], scaled as the backend's; images [N, 3, H, W] in 0..1; the trace."""
+    """Finished latents [N, C, h, w] in the model's scale, for whoever has the VAE to decode; the trace."""
 
     latents: Tensor
-    images: Tensor
     trace: Trace
 
 

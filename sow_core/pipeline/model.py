@@ -18,9 +18,10 @@ from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from ..backends.diffusers import DiffusersBackend
+    from ..backends.painting import Painted
     from ..method.box import Box
     from ..method.plan import SowConfig
-    from ..method.trace import Event, Result
+    from ..method.trace import Event
     from ..planning.schema import LayoutPlan
     from .options import Picture
 
@@ -171,11 +172,11 @@ class Model:
             pixels = paste_back(pixels.cpu(), layout.canvas, kept_mask(layout), job.options.paste_back)
         return Made(job, size, plan, layout, result, pixels, self.backend, self.asked)
 
-    def _sample(self, job: Job, layout: Any, progress: Callable[[Event], object] | None) -> Result:
-        from ..method.engine import generate
+    def _sample(self, job: Job, layout: Any, progress: Callable[[Event], object] | None) -> Painted:
+        from ..backends.painting import paint
         from ..method.plan import build_plan
 
-        return generate(build_plan(job.config, len(job.conditions)), self.backend, layout, job.seeds, progress)
+        return paint(build_plan(job.config, len(job.conditions)), self.backend, layout, job.seeds, progress)
 
 
 def _text(value: Any) -> str:

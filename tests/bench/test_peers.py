@@ -8,10 +8,10 @@ from gaussian import GaussianBackend
 
 from benchmarks.quality import methods, peers
 from benchmarks.quality.methods import ABLATIONS, METHODS, PLAIN, Recommended, choose
+from sow_core.backends.painting import paint
 from sow_core.errors import SowError
 from sow_core.method.box import Box
 from sow_core.method.condition import Condition, make_layout
-from sow_core.method.engine import generate
 from sow_core.method.plan import Denoise, Place, build_plan, preset
 
 TOLD = Recommended(5.0, "")
@@ -34,7 +34,7 @@ def test_costs():
 def test_replacement_keeps_the_picture_in_the_latent(layout):
     """Up to the noise of level 0, where Stable Diffusion's grid ends (b = 0.03)."""
     backend = GaussianBackend()
-    result = generate(peers.replacement(10, 5.0, rounds=2), backend, layout, [1])
+    result = paint(peers.replacement(10, 5.0, rounds=2), backend, layout, [1])
     kept = layout.regions.any_condition > 0.5
     given = backend.encode(layout.canvas[None])
     error = (result.latents - given)[0].square().mean(dim=0)
@@ -50,7 +50,7 @@ def test_replacement_without_rounds_places_at_every_level():
 def test_text_to_image_never_sees_the_picture(layout):
     other = make_layout([Condition(torch.zeros(3, 32, 32), torch.ones(32, 32), Box(0, 0, 32, 32))], 64, 64)
     plan = peers.text_to_image(10, 5.0)
-    first, second = (generate(plan, GaussianBackend(), x, [3]).latents for x in (layout, other))
+    first, second = (paint(plan, GaussianBackend(), x, [3]).latents for x in (layout, other))
     assert torch.equal(first, second)
 
 
@@ -58,7 +58,7 @@ def test_sdedit_starts_from_the_canvas(layout):
     """At strength 0.1 nearly nothing is left to change; at 1.0 nearly nothing is left of the canvas."""
     backend = GaussianBackend()
     z = backend.encode(layout.canvas[None])
-    near, far = (generate(peers.sdedit(10, k, 1.0), backend, layout, [0]).latents for k in (1, 10))
+    near, far = (paint(peers.sdedit(10, k, 1.0), backend, layout, [0]).latents for k in (1, 10))
     assert (near - z).square().mean() < 0.2 * (far - z).square().mean()
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.quality.peers import text_to_image
+from sow_core.backends import painting
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.method.box import Box
 from sow_core.method.condition import Condition, Layout, kept_mask, make_layout, to_tensor
-from sow_core.method.engine import Result, generate
 from sow_core.method.fidelity import region_error, seam_contrast, seam_surprise
 from sow_core.method.modulation import Modulation
 from sow_core.method.plan import Plan, SowConfig, build_plan, preset
@@ -45,9 +45,9 @@ def settings(**changes: object) -> SowConfig:
 
 def paint(
     demo: DiffusersBackend, plan: Plan | SowConfig, where: Layout, seeds: list[int], prompt: str = PROMPT
-) -> Result:
+) -> painting.Painted:
     demo.set_prompts({"positive": prompt, "negative": ""})
-    return generate(plan if isinstance(plan, Plan) else build_plan(plan), demo, where, seeds)
+    return painting.paint(plan if isinstance(plan, Plan) else build_plan(plan), demo, where, seeds)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_kept_region_is_kept_and_joined(demo: DiffusersBackend, normal: list
         pictures["paste"] = paste_back(pictures["text"], where.canvas, kept_mask(where), feather=0)
         for name, made in pictures.items():
             errors.setdefault(name, []).extend(region_error(x, where) for x in made)
-            surprises.setdefault(name, []).extend(seam_surprise(made, where, demo, draws=2))
+            surprises.setdefault(name, []).extend(seam_surprise(demo.encode(made), where, demo, draws=2))
             seams.setdefault(name, []).extend(seam_contrast(x, where) for x in made)
     error = {name: mean(values) for name, values in errors.items()}
     surprise = {name: mean(values) for name, values in surprises.items()}
@@ -177,5 +177,5 @@ def test_each_prompt_is_encoded_once_a_run(demo: DiffusersBackend) -> None:
     assert demo.text_calls - before == 2
     demo.set_prompts({"positive": "snow", "negative": "snow"})
     before = demo.text_calls
-    generate(build_plan(settings(cycles=1)), demo, scene(), [0])
+    painting.paint(build_plan(settings(cycles=1)), demo, scene(), [0])
     assert demo.text_calls - before == 1, "the same words twice are one prompt"

@@ -22,6 +22,7 @@ from peer.scene import PROMPTS, picture_and_mask  # noqa: E402
 from tiny_models import build  # noqa: E402
 
 from sow_core.backends.diffusers import DiffusersBackend  # noqa: E402
+from sow_core.backends.painting import encode_layout  # noqa: E402
 from sow_core.method.box import Box  # noqa: E402
 from sow_core.method.condition import Condition, make_layout, to_tensor  # noqa: E402
 from sow_core.method.engine import run  # noqa: E402
@@ -44,7 +45,8 @@ def sample(model: Path, config: SowConfig) -> tuple[Recorder, torch.Tensor]:
     backend = DiffusersBackend.load(model)
     backend.set_prompts(PROMPTS)
     recorder = Recorder(backend)
-    *_, done = run(build_plan(config), recorder, layout, [1])
+    plan = build_plan(config)
+    *_, done = run(plan, recorder, encode_layout(recorder, layout, plan), [1])
     return recorder, done.result.latents
 
 

@@ -28,6 +28,7 @@ from peer.scene import PROMPTS, picture_and_mask  # noqa: E402
 from tiny_models import build  # noqa: E402
 
 from sow_core.backends.diffusers import DiffusersBackend  # noqa: E402
+from sow_core.backends.painting import encode_layout  # noqa: E402
 from sow_core.method.box import Box  # noqa: E402
 from sow_core.method.condition import Condition, make_layout, to_tensor  # noqa: E402
 from sow_core.method.engine import run  # noqa: E402
@@ -50,7 +51,7 @@ def both(request, tmp_path_factory) -> tuple[CowTrace, Recorder, Plan]:
     backend.set_prompts(PROMPTS)
     recorder = Recorder(backend, encoded=official.encoded)
     noise = ReplayNoise(official.noises)
-    *_, done = run(plan, recorder, layout, [0], noise)
+    *_, done = run(plan, recorder, encode_layout(recorder, layout, plan), [0], noise)
     recorder.result, recorder.draws = done.result, noise.drawn
     return official, recorder, plan
 

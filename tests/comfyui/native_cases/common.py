@@ -17,8 +17,8 @@ import torch  # noqa: E402
 
 native, folder = pack("nodes.native"), pack("nodes.folder")
 IMPORTED_DIFFUSERS = "diffusers" in sys.modules
-core = {n: pack(f"sow_core.method.{n}") for n in ("condition", "plan", "engine", "box", "modulation")}
-core["errors"] = pack("sow_core.errors")
+core = {n: pack(f"sow_core.method.{n}") for n in ("condition", "plan", "box", "modulation")}
+core |= {"errors": pack("sow_core.errors"), "painting": pack("sow_core.backends.painting")}
 SowError = core["errors"].SowError
 PROMPTS = {
     "positive": "a photo of a smiling man wearing a suit on a beach",
@@ -120,7 +120,7 @@ class Both:
     def reference(self, config: Any, seeds: Any = (7,), made: Any = None) -> Any:
         made = made or layout()
         plan = core["plan"].build_plan(config, len(made.conditions))
-        result = core["engine"].generate(plan, self.diffusers, made, list(seeds))
+        result = core["painting"].paint(plan, self.diffusers, made, list(seeds))
         return result.latents, result.trace
 
     def parity(self, config: Any, seeds: Any = (7, 8), made: Any = None) -> dict[str, float]:

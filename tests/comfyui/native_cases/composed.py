@@ -52,15 +52,14 @@ def parts() -> dict[str, Any]:
     euler = custom(guider, comfy.samplers.sampler_object("euler"), 7, shape)
     from comfy_extras.nodes_perpneg import Guider_PerpNeg
 
+    crops_only = native.encode_layout(b.vae, made, core["plan"].Encode(canvas=False))
     said = {
         "guider": lambda: custom(_perp(Guider_PerpNeg(b.model), b), sampler, 7, shape),
         "latent": lambda: custom(guider, sampler, 7, (1, 4, 24, 16)),
         "row": lambda: custom(
             guider, native.make_sampler(encoded, core["plan"].preset("cow_official")), 7, shape
         ),
-        "canvas": lambda: custom(
-            guider, native.make_sampler(native.encode_layout(b.vae, made, canvas=False), SHORT), 7, shape
-        ),
+        "canvas": lambda: custom(guider, native.make_sampler(crops_only, SHORT), 7, shape),
     }
     return {
         "sow_guider": rms(composed, whole), "cfg_guider": rms(theirs, whole), "trace": len(sampler.trace.calls),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -15,12 +16,14 @@ from tiny_models import FAMILIES
 from torch import Tensor, nn
 
 from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.painting import encode_layout, paint
 from sow_core.errors import SowError
 from sow_core.method.box import Box
 from sow_core.method.condition import Condition, Layout, make_layout
-from sow_core.method.engine import generate, run
+from sow_core.method.engine import run
 from sow_core.method.modulation import AttentionControl, Modulation
-from sow_core.method.plan import SowConfig, build_plan
+from sow_core.method.plan import Plan, SowConfig, build_plan
+from sow_core.method.trace import Event
 
 PROMPTS = {"positive": "a cat on a red chair", "negative": "blurry"}
 SHORT = SowConfig(steps=5, hi=4, lo=2, cycles=2, preserve=(1,), unguided_tail=1)
@@ -56,6 +59,10 @@ def layout(width: int = 96, height: int = 64) -> Layout:
     return make_layout([Condition(image, torch.ones(32, 40), box, (Box(8, 0, 80, 64),))], width, height)
 
 
+def start(plan: Plan, backend: DiffusersBackend, where: Layout, seeds: list[int]) -> Iterator[Event]:
+    return run(plan, backend, encode_layout(backend, where, plan), seeds)
+
+
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -77,7 +84,7 @@ def kinds(backend: DiffusersBackend) -> Counter[str]:
 def test_a_run_of_every_family(family, loaded):
     backend, plan = loaded(family), build_plan(SHORT)
     before = dict(backend.parts.unet.attn_processors)
-    result = generate(plan, backend, layout(), [3])
+    result = paint(plan, backend, layout(), [3])
     assert result.images.shape == (1, 3, 64, 96) and torch.isfinite(result.images).all()
     assert result.latents.dtype == torch.float32 and result.images.std() > 0.01
     assert len(result.trace.calls) == plan.cost.calls
@@ -87,17 +94,17 @@ def test_a_run_of_every_family(family, loaded):
 
 def test_a_batch_equals_its_pictures_alone(loaded):
     backend, plan = loaded(), build_plan(replace(SHORT, modulation=STRONG))
-    together = generate(plan, backend, layout(), [5, 6, 7]).latents
+    together = paint(plan, backend, layout(), [5, 6, 7]).latents
     for index, seed in enumerate((5, 6, 7)):
-        alone = generate(plan, backend, layout(), [seed]).latents
+        alone = paint(plan, backend, layout(), [seed]).latents
         assert (alone[0] - together[index]).abs().max() < 1e-3
     assert (together[0] - together[1]).abs().mean() > 0.05
 
 
 def test_modulation_changes_the_picture_and_its_indicator_is_recorded(loaded):
     backend = loaded()
-    plain = generate(build_plan(replace(SHORT, modulation=None)), backend, layout(), [1])
-    strong = generate(build_plan(replace(SHORT, modulation=STRONG)), backend, layout(), [1])
+    plain = paint(build_plan(replace(SHORT, modulation=None)), backend, layout(), [1])
+    strong = paint(build_plan(replace(SHORT, modulation=STRONG)), backend, layout(), [1])
     assert (plain.latents - strong.latents).abs().max() > 1e-3
     assert all(c.indicator is None for c in plain.trace.calls)
 
@@ -232,7 +239,7 @@ def test_v_prediction_recovers_a_known_latent(loaded, monkeypatch):
 def test_a_v_model_at_terminal_zero_snr_keeps_the_formula_finite(loaded, monkeypatch):
     backend = loaded("sd2_v")
     monkeypatch.setitem(backend.parts.scheduler_config, "rescale_betas_zero_snr", True)
-    result = generate(build_plan(SHORT), backend, layout(), [0])
+    result = paint(build_plan(SHORT), backend, layout(), [0])
     assert torch.isfinite(result.latents).all()
 
 
@@ -244,21 +251,21 @@ def test_the_text_encoder_runs_once_for_each_distinct_prompt(family, loaded):
     for _ in range(2):  # and once again in the next run: a LoRA may have changed the encoder
         backend.set_prompts(prompts)
         before = backend.text_calls
-        generate(build_plan(replace(SHORT, extra_rows=True)), backend, layout(), [0, 1])
+        paint(build_plan(replace(SHORT, extra_rows=True)), backend, layout(), [0, 1])
         assert backend.text_calls - before == 2 * per_text
 
 
 def test_unused_prompts_are_not_encoded(loaded):
     backend = loaded()
     before = backend.text_calls
-    generate(build_plan(replace(SHORT, guidance=1.0, cycles=1)), backend, layout(), [0])
+    paint(build_plan(replace(SHORT, guidance=1.0, cycles=1)), backend, layout(), [0])
     assert backend.text_calls - before == 1
 
 
 def test_a_missing_prompt_is_said(loaded):
     backend = loaded()
     with pytest.raises(SowError, match="needs a suppress prompt"):
-        generate(build_plan(replace(SHORT, extra_rows=True)), backend, layout(), [0])
+        paint(build_plan(replace(SHORT, extra_rows=True)), backend, layout(), [0])
 
 
 def test_long_prompts_are_cut_and_counted(loaded):
@@ -280,8 +287,8 @@ def test_without_strength_every_bit_is_the_bare_models(family, loaded):
     x, schedule = noise(1, 4, 8, 12), backend.schedule(10)
     plain = backend.predict(x, schedule, 6, ("negative", "positive"))
     off = Modulation(suppress=0.0, enhance=0.0)
-    zero = generate(build_plan(replace(SHORT, modulation=off)), backend, layout(), [1])
-    none = generate(build_plan(replace(SHORT, modulation=None)), backend, layout(), [1])
+    zero = paint(build_plan(replace(SHORT, modulation=off)), backend, layout(), [1])
+    none = paint(build_plan(replace(SHORT, modulation=None)), backend, layout(), [1])
     assert torch.equal(zero.images, none.images) and torch.equal(zero.latents, none.latents)
     with backend.session():
         modulated = backend.predict(x, schedule, 6, ("negative", "positive"), control(STRONG))
@@ -309,7 +316,7 @@ def test_only_self_attention_is_taken_and_only_when_needed(loaded):
 def test_everything_is_restored_however_a_run_ends(ending, fresh):
     unet = fresh.parts.unet
     before, mode, dtype = dict(unet.attn_processors), unet.training, unet.dtype
-    events = run(build_plan(replace(SHORT, modulation=STRONG)), fresh, layout(), [0])
+    events = start(build_plan(replace(SHORT, modulation=STRONG)), fresh, layout(), [0])
     while not any(type(p).__name__ == "SowAttnProcessor" for p in unet.attn_processors.values()):
         next(events)
     if ending == "close":
@@ -325,7 +332,7 @@ def test_everything_is_restored_however_a_run_ends(ending, fresh):
     after = unet.attn_processors
     assert list(after) == list(before) and all(after[name] is before[name] for name in before)
     assert (unet.training, unet.dtype) == (mode, dtype)
-    result = generate(build_plan(replace(SHORT, modulation=STRONG)), fresh, layout(), [0])
+    result = paint(build_plan(replace(SHORT, modulation=STRONG)), fresh, layout(), [0])
     assert torch.isfinite(result.images).all()
 
 
@@ -338,7 +345,7 @@ def test_a_progress_callback_that_raises_stops_cleanly(loaded):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generate(build_plan(replace(SHORT, modulation=STRONG)), backend, layout(), [0], stop)
+        paint(build_plan(replace(SHORT, modulation=STRONG)), backend, layout(), [0], stop)
     assert kinds(backend) == before
 
 
@@ -417,9 +424,9 @@ def test_anothers_self_attention_stops_only_a_modulated_run(fresh):
     name = next(n for n in mixed if n.endswith("attn1.processor"))
     mixed[name] = TiledSelfAttention()
     unet.set_attn_processor(dict(mixed))
-    generate(build_plan(replace(SHORT, modulation=None)), fresh, layout(), [0])
+    paint(build_plan(replace(SHORT, modulation=None)), fresh, layout(), [0])
     with pytest.raises(SowError, match="TiledSelfAttention; remove it, or switch modulation off"):
-        generate(build_plan(replace(SHORT, modulation=STRONG)), fresh, layout(), [0])
+        paint(build_plan(replace(SHORT, modulation=STRONG)), fresh, layout(), [0])
     after = unet.attn_processors
     assert all(after[n] is mixed[n] for n in mixed)
 
@@ -482,8 +489,8 @@ def settings_untouched():
 def test_the_callers_torch_is_left_alone(grad, loaded):
     backend = loaded()
     with torch.set_grad_enabled(grad), settings_untouched():
-        result = generate(build_plan(replace(SHORT, modulation=STRONG)), backend, layout(), [0])
-        events = run(build_plan(SHORT), backend, layout(), [0])
+        result = paint(build_plan(replace(SHORT, modulation=STRONG)), backend, layout(), [0])
+        events = start(build_plan(SHORT), backend, layout(), [0])
         next(events)
         assert torch.is_grad_enabled() == grad  # between two events too
         events.close()
@@ -493,16 +500,16 @@ def test_the_callers_torch_is_left_alone(grad, loaded):
 def test_a_seed_means_the_same_whatever_the_global_state(loaded):
     backend, plan = loaded(), build_plan(SHORT)
     torch.manual_seed(1)
-    one = generate(plan, backend, layout(), [9]).images
+    one = paint(plan, backend, layout(), [9]).images
     torch.manual_seed(2)
     torch.randn(5)
-    assert torch.equal(generate(plan, backend, layout(), [9]).images, one)
+    assert torch.equal(paint(plan, backend, layout(), [9]).images, one)
 
 
 def test_dtype_and_mode_of_the_unet_are_kept(tiny):
     backend = DiffusersBackend.load(tiny("sd1"), dtype=torch.bfloat16)
     backend.set_prompts(PROMPTS)
-    result = generate(build_plan(replace(SHORT, modulation=STRONG)), backend, layout(), [0])
+    result = paint(build_plan(replace(SHORT, modulation=STRONG)), backend, layout(), [0])
     assert backend.parts.unet.dtype == torch.bfloat16 and not backend.parts.unet.training
     assert result.latents.dtype == result.images.dtype == torch.float32
 
@@ -522,4 +529,4 @@ def test_nan_weights_are_said_before_there_is_a_picture(part, fresh):
     with torch.no_grad():
         weight.view(-1)[:] = float("nan")
     with pytest.raises(SowError, match="NaN or infinite values in .*damaged"):
-        generate(build_plan(SHORT), fresh, layout(), [0])
+        paint(build_plan(SHORT), fresh, layout(), [0])

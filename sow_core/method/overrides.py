@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..errors import SowError
-from ..fields import field_types, parse_value
+from ..outside.records import field_types
+from ..outside.values import parse_value
 from .plan import SowConfig
 
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any, Literal, get_args
 
 from ..errors import SowError
-from ..fields import check_types
+from ..outside.records import read_record
 from .guidance import EMPTY, NEGATIVE, Guidance
 from .strength import Modulation
 
@@ -138,19 +138,8 @@ class SowConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SowConfig:
-        """Raises SowError on an unknown key or a value out of range."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise SowError(f"Unknown setting {unknown[0]!r}: expected one of {', '.join(sorted(known))}.")
-        check_types(cls, values)
-        made = dict(values)
-        for name in ("preserve", "negative_in"):
-            if name in made:
-                made[name] = tuple(made[name])
-        if isinstance(made.get("modulation"), dict):
-            made["modulation"] = Modulation.from_dict(made["modulation"])
-        return cls(**made)
+        """Raises SowError on an unknown key or a value of the wrong type or out of range."""
+        return read_record(cls, values, strict=True)
 
 
 PRESETS: dict[str, SowConfig] = {

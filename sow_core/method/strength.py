@@ -6,11 +6,11 @@ The paper's numbers for these equations are in no source; every default here is 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..errors import SowError
-from ..fields import check_types
+from ..outside.records import read_record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,12 +83,8 @@ class Modulation:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Modulation:
-        """Raises SowError on an unknown key or a value out of range."""
-        unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        if unknown:
-            raise SowError(f"Unknown modulation setting {unknown[0]!r}.")
-        check_types(cls, values)
-        return cls(**values)
+        """Raises SowError on an unknown key or a value of the wrong type or out of range."""
+        return read_record(cls, values, strict=True)
 
     def suppression(self, maps: RegionMaps, cycle: int) -> Tensor:
         """Eq. 4's factor of the rows i in C: [K, T]."""

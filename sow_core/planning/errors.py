@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import SowError
+from ..outside.text import one_line
 
 MESSAGES = {
     "no_sdk": "{service} needs a package that is not installed: run `pip install {package}`, "
@@ -67,9 +68,3 @@ class PlannerError(SowError):
 
 class UnusableAnswer(ValueError):
     """An answer that cannot become a plan. The text names the fault and is quoted back to the model once."""
-
-
-def one_line(text: object, limit: int = 160) -> str:
-    """`text` on one line, cut to `limit` characters: what other machines say is quoted, but bounded."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..method.box import CELL, Box
-from .errors import UnusableAnswer, one_line
+from ..outside.text import one_line
+from .errors import UnusableAnswer
 from .schema import Frame, RelatedRegion
 
 MOST_REGIONS = 4
@@ -62,11 +63,11 @@ def read_box(value: Any, key: str, frame: Frame, name: str) -> RawBox:
     box = _numbers(value, key, frame, name)
     limit = 2 * max(frame.width, frame.height)
     if box.width <= 0 or box.height <= 0:
-        raise UnusableAnswer(f"{name} has no size: {_shown(value)}.")
+        raise UnusableAnswer(f"{name} has no size: {one_line(value, 60)}.")
     on_canvas = box.x < frame.width and box.y < frame.height and box.right > 0 and box.bottom > 0
     if not on_canvas or max(box.width, box.height, -box.x, -box.y) > limit:
         raise UnusableAnswer(
-            f"{name} is outside of the {frame.width}x{frame.height} canvas: {_shown(value)}."
+            f"{name} is outside of the {frame.width}x{frame.height} canvas: {one_line(value, 60)}."
         )
     return box
 
@@ -82,11 +83,11 @@ def _numbers(value: Any, key: str, frame: Frame, name: str) -> RawBox:
                 a, b, c, d = (_number(lowered[k], name) for k in keys)
                 box = RawBox(a, b, c - a, d - b) if keys in _EDGE_KEYS else RawBox(a, b, c, d)
                 return _in_pixels(box, (a, b, c, d), frame)
-        raise UnusableAnswer(f"{name} needs the keys x, y, width, height: {_shown(value)}.")
+        raise UnusableAnswer(f"{name} needs the keys x, y, width, height: {one_line(value, 60)}.")
     if isinstance(value, str):
         value = re.split(r"[,;\s]+", value.strip(" []()\n\t"))
     if not isinstance(value, Sequence) or len(value) != 4:
-        raise UnusableAnswer(f"{name} is not four numbers: {_shown(value)}.")
+        raise UnusableAnswer(f"{name} is not four numbers: {one_line(value, 60)}.")
     a, b, c, d = (_number(part, name) for part in value)
     across, down = frame.width / 1000, frame.height / 1000
     if key == "box_2d":
@@ -104,15 +105,8 @@ def _number(value: Any, name: str) -> float:
     if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d{1,9}(\.\d{0,9})?\s*(px)?\s*", value):
         value = float(value.strip().removesuffix("px"))
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e9:
-        raise UnusableAnswer(f"{name} has a value that is not a number: {_shown(value)}.")
+        raise UnusableAnswer(f"{name} has a value that is not a number: {one_line(value, 60)}.")
     return float(value)
-
-
-def _shown(value: Any) -> str:
-    try:
-        return one_line(value, 60)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, endless nesting
-        return type(value).__name__
 
 
 def _near(value: float) -> int:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from ..errors import SowError
 from ..method.box import Box
-from .errors import UnusableAnswer, one_line
+from ..outside.text import one_line
+from .errors import UnusableAnswer
 from .geometry import RawBox, follow, read_box, separate, settle, settle_fixed, settle_regions
 from .request import MOST_CONDITIONS
 from .salvage import find_object

@@ -14,7 +14,7 @@ CORE = ROOT / "sow_core"
 
 FLOORS = (
     {"errors", "assets", "memory"},
-    {"fields", "files", "outside"},
+    {"files", "outside"},
     {"pictures", "settings"},
     {"method"},
     {"backends", "planning", "comfyui", "retrieval"},

@@ -222,5 +222,5 @@ def test_bad_strengths_are_named(changes: dict) -> None:
 
 def test_modulations_survive_json() -> None:
     assert Modulation.from_dict(Modulation(suppress=3).as_dict()) == Modulation(suppress=3)
-    with pytest.raises(SowError, match="Unknown modulation setting 'x'"):
+    with pytest.raises(SowError, match="Unknown setting 'x'"):
         Modulation.from_dict({"x": 1})

@@ -72,7 +72,9 @@ def read_record(cls: type[R], values: Any, what: str = "", *, strict: bool = Fal
     except Misfit as misfit:
         raise SowError(_sentence(what, str(misfit))) from None
     except SowError as error:  # of the class's own checks
-        raise SowError(_sentence(what, str(error))) from error if what else None
+        if not what:
+            raise
+        raise SowError(_sentence(what, str(error))) from error
 
 
 def check_types(cls: type, values: dict[str, Any]) -> None:

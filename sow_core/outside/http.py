@@ -1,0 +1,330 @@
+"""The one client of servers: planners and ComfyUI alike. Standard library only.
+
+A server is a stranger. Its answer has a largest size and a deadline for the whole of it, drips included; a redirect is
+not followed, so that no key and no picture goes where nobody sent it; nothing it says reaches a message unbounded.
+Credentials come from the address (`https://user:password@host`) or the caller, and are in no representation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import ipaddress
+import queue
+import re
+import socket
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import SowError, one_line
+from .credentials import basic, carriable
+from .reading import parse_json
+
+CONNECT_SECONDS = 10.0
+"""For a connection with its encryption: a server that answers at all does so long before."""
+
+MOST_BYTES = 16 * 2**20
+"""Of an answer, where the caller says nothing else."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens. `query` goes with every request (`?token=...`); it and `authorization` are secrets."""
+
+    scheme: str
+    host: str
+    port: int | None
+    prefix: str
+    query: str = field(default="", repr=False)
+    authorization: str = field(default="", repr=False)
+
+    @classmethod
+    def parse(cls, text: str, what: str = "server", example: str = "http://127.0.0.1:8188") -> Address:
+        """From "127.0.0.1:8188" or "https://user:password@host/prefix?token=x".
+
+        Raises SowError, which shows neither user, password nor query.
+        """
+        trouble = SowError(f"Bad {what} {_bare(text)!r}: expected a URL like {example}.")
+        plain = text.strip()
+        if not plain or not plain.isprintable() or " " in plain or "\\" in plain:
+            raise trouble
+        try:
+            url = urllib.parse.urlsplit(plain if "://" in plain else f"http://{plain}")
+            port, host = url.port, url.hostname or ""
+            if ":" in host:
+                ipaddress.IPv6Address(host.partition("%")[0])
+            else:
+                host = host.encode("idna").decode()
+                if not re.fullmatch(r"[a-z0-9._-]+", host):
+                    raise ValueError
+        except ValueError:  # a port that is no number, half an IPv6 address, a label that is too long
+            raise trouble from None
+        if url.scheme not in ("http", "https") or port == 0 or url.fragment:
+            raise trouble
+        secret = ""
+        if url.username is not None:
+            user, password = (urllib.parse.unquote(part or "") for part in (url.username, url.password))
+            secret = basic(user, password)
+        path = urllib.parse.quote(url.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+        return cls(url.scheme, host, port, path, urllib.parse.quote(url.query, safe="=&%+/:@,;~!*'()"), secret)
+
+    def with_token(self, header: str) -> Address:
+        """The same with this Authorization header, unless the address has its own."""
+        if self.authorization or not header:
+            return self
+        return Address(self.scheme, self.host, self.port, self.prefix, self.query, header)
+
+    @property
+    def netloc(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        return is_loopback(self.host)
+
+    def url(self, path: str, query: Mapping[str, str] | None = None, scheme: str | None = None) -> str:
+        """The full address of a request. It may hold a token: not for messages."""
+        parts = [part for part in (self.query, urllib.parse.urlencode(query or {}, errors="replace")) if part]
+        tail = f"?{'&'.join(parts)}" if parts else ""
+        return f"{scheme or self.scheme}://{self.netloc}{self.prefix}{path}{tail}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc}{self.prefix}"
+
+
+def _bare(text: str) -> str:
+    """An address for messages, without what may be secret in it: user and password, query and fragment."""
+    head, sign, rest = text.rpartition("://")
+    return one_line(head + sign + re.split(r"[?#]", rest.rpartition("@")[2])[0], 80)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: such servers are reached without a proxy, and keys may go to them in the open."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class NoReply(SowError):
+    """No usable answer came. `kind`: "timeout", "network", "tls", "redirect", "large" or "odd" (not HTTP); `words`: a
+    few words on it."""
+
+    def __init__(self, address: Address, kind: str, words: str) -> None:
+        super().__init__(f"Cannot reach {address} ({words}).")
+        self.kind, self.words = kind, one_line(words)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with whatever status. `headers` by lower-case name."""
+
+    address: Address
+    path: str
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    def json(self, most_depth: int = 100) -> Any:
+        """Its JSON. Raises SowError."""
+        what = f"The answer of {self.address} to {one_line(self.path, 80)}"
+        return parse_json(self.body, what, most_bytes=max(len(self.body), 1), most_depth=most_depth)
+
+
+def send(
+    address: Address,
+    path: str,
+    data: bytes | None = None,
+    *,
+    deadline: float,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    most_bytes: int = MOST_BYTES,
+) -> Reply:
+    """GET, or POST where `data` is given, in `deadline` seconds altogether. Raises NoReply.
+
+    It runs in a thread of its own: a server that drips its header or its half of the encryption, byte by byte, always
+    in time, would hold any other. What such a thread still brings is dropped, and it ends with the program.
+    """
+    request = urllib.request.Request(address.url(path, query), data, dict(headers or {}) | {"User-Agent": "sow"})
+    if address.authorization:
+        request.add_unredirected_header("Authorization", address.authorization)
+    done: queue.SimpleQueue[Reply | Exception] = queue.SimpleQueue()
+    made: list[http.client.HTTPConnection] = []
+    end = time.monotonic() + deadline
+
+    def work() -> None:
+        try:
+            done.put(_exchange(address, path, request, end, most_bytes, made))
+        except Exception as error:  # noqa: BLE001 - answered in the thread that waits
+            done.put(error)
+
+    threading.Thread(target=work, name="sow-http", daemon=True).start()
+    try:
+        outcome: Reply | Exception = done.get(timeout=deadline + 0.5)
+    except queue.Empty:
+        outcome = TimeoutError()
+    finally:
+        for connection in made:  # a thread that still waits is woken, and ends
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR) if connection.sock else None
+    if isinstance(outcome, Reply):
+        return outcome
+    # Outside of any handler, so that no request with its headers hangs on to it.
+    raise outcome if isinstance(outcome, NoReply) else _no_reply(address, outcome, deadline)
+
+
+def _exchange(
+    address: Address,
+    path: str,
+    request: urllib.request.Request,
+    end: float,
+    most_bytes: int,
+    made: list[http.client.HTTPConnection],
+) -> Reply:
+    left = max(end - time.monotonic(), 0.05)
+    try:
+        response = _opener(address.loopback, made).open(request, timeout=left)
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        status, reason = response.status or 0, one_line(response.reason or "", 60)
+        if 300 <= status < 400:
+            raise NoReply(address, "redirect", _elsewhere(headers.get("location", "")))
+        body = _body(address, response, end, most_bytes)
+    return Reply(address, path, status, reason, headers, body)
+
+
+def _body(address: Address, response: Any, end: float, most_bytes: int) -> bytes:
+    parts, size = [], 0
+    while chunk := response.read1(65536):
+        parts.append(chunk)
+        size += len(chunk)
+        if size > most_bytes:
+            raise NoReply(address, "large", f"its answer is larger than {most_bytes / 2**20:g} MB")
+        if time.monotonic() > end:
+            raise TimeoutError
+    promised = response.headers.get("Content-Length", "")
+    if promised.isdecimal() and size < int(promised[:18]) and "Transfer-Encoding" not in response.headers:
+        raise http.client.IncompleteRead(b"")
+    return b"".join(parts)
+
+
+def _elsewhere(location: str) -> str:
+    """What to do about a redirect. Only a plain origin is quoted."""
+    try:
+        url = urllib.parse.urlsplit(location)
+        there = f"{url.scheme}://{url.hostname}" if url.hostname and url.scheme in ("http", "https") else ""
+    except ValueError:
+        there = ""
+    place = f" to {one_line(there, 80)}" if there else ""
+    return f"it sends us elsewhere{place}, which is not followed: log in there, or name the right address"
+
+
+def _no_reply(address: Address, error: Exception, deadline: float) -> NoReply:
+    """The failure behind an exception of the network, or of the standard library on an answer that makes no sense."""
+    cause: Any = error
+    while isinstance(cause, urllib.error.URLError) and isinstance(cause.reason, Exception):
+        cause = cause.reason
+    if isinstance(cause, TimeoutError):
+        limit = min(deadline, CONNECT_SECONDS) if cause.args == (_CONNECTING,) else deadline
+        return NoReply(address, "timeout", f"no answer within {limit:.3g} s")
+    if isinstance(cause, ssl.SSLError):
+        plain = cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
+        return NoReply(address, "tls", "it does not speak https" if plain else "no trusted encrypted connection")
+    if isinstance(cause, (http.client.IncompleteRead, http.client.RemoteDisconnected)):
+        return NoReply(address, "network", "the connection was dropped")
+    if isinstance(cause, OSError):
+        words = one_line(cause.strerror or "the connection was dropped", 80)
+        return NoReply(address, "network", words[:1].lower() + words[1:])
+    return NoReply(address, "odd", "it does not answer like a web server")
+
+
+_CONNECTING = "connecting"
+
+
+class _Unfollowed(urllib.request.HTTPRedirectHandler):
+    """`urllib` would carry a key's header, and a picture, to any host."""
+
+    def http_error_302(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302  # type: ignore[assignment]
+
+
+class _PlainConnection(http.client.HTTPConnection):
+    def connect(self) -> None:
+        _connected(self, super().connect)
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    def connect(self) -> None:
+        _connected(self, super().connect)
+
+
+def _connected(connection: http.client.HTTPConnection, connect: Any) -> None:
+    """A shorter time limit while the connection is made, encryption included: a plain port never answers that."""
+    patience = connection.timeout
+    connection.timeout = min(patience or CONNECT_SECONDS, CONNECT_SECONDS)
+    try:
+        connect()
+    except TimeoutError as error:
+        raise TimeoutError(_CONNECTING) from error
+    finally:
+        connection.timeout = patience
+    connection.sock.settimeout(patience)
+
+
+class _PlainHandler(urllib.request.HTTPHandler):
+    def __init__(self, made: list[http.client.HTTPConnection]) -> None:
+        super().__init__()
+        self._made = made
+
+    def http_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(_noted(_PlainConnection, self._made), request)
+
+
+class _SecureHandler(urllib.request.HTTPSHandler):
+    def __init__(self, made: list[http.client.HTTPConnection]) -> None:
+        super().__init__()
+        self._made = made
+
+    def https_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(_noted(_SecureConnection, self._made), request, context=_tls())
+
+
+def _noted(kind: type[http.client.HTTPConnection], made: list[http.client.HTTPConnection]) -> Any:
+    def connection(*args: Any, **kwargs: Any) -> http.client.HTTPConnection:
+        made.append(kind(*args, **kwargs))
+        return made[-1]
+
+    return connection
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _opener(loopback: bool, made: list[http.client.HTTPConnection]) -> urllib.request.OpenerDirector:
+    """A server on this machine is not reached through a proxy."""
+    proxies = [urllib.request.ProxyHandler({})] if loopback else []
+    return urllib.request.build_opener(_Unfollowed(), _PlainHandler(made), _SecureHandler(made), *proxies)
+
+
+def check_header(secret: str, what: str) -> str:
+    """`secret`, if a header can carry it. Raises SowError, which does not show it."""
+    if secret and not carriable(secret):
+        raise SowError(f"Bad {what}: it holds a blank or a letter that no header can carry; set it again.")
+    return secret

@@ -45,7 +45,7 @@ def child(way: str, model: str, side: int, device: str) -> int:
     """One picture in this process; prints {"loaded": bytes, "peak": bytes}."""
     import torch
 
-    from sow_core.method.plan import preset
+    from sow_core.method.presets import preset
 
     from .run_speed import backend_for, layout_for, plain, sow
 

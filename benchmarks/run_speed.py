@@ -16,7 +16,9 @@ from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.backends.painting import paint
 from sow_core.method.box import Box
 from sow_core.method.condition import Condition, Layout, make_layout, to_tensor
-from sow_core.method.plan import SowConfig, build_plan, preset
+from sow_core.method.config import SowConfig
+from sow_core.method.plan import build_plan
+from sow_core.method.presets import preset
 from sow_core.method.schedule import ddim_step
 from tests.peer.scene import PROMPTS, picture_and_mask
 

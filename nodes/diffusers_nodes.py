@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..sow_core.method.plan import NEGATIVE_PROMPT
+from ..sow_core.method.config import NEGATIVE_PROMPT
 from . import diffusers_run as D
 from . import sockets as S
 from .settings import check_widgets, make_config, seeds_from

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..sow_core.errors import SowError
 from ..sow_core.method.condition import Layout
-from ..sow_core.method.plan import SowConfig, build_plan
+from ..sow_core.method.config import SowConfig
+from ..sow_core.method.plan import build_plan
 from ..sow_core.method.trace import Event, Result, Trace
 
 DEMO = "demo"

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..sow_core.errors import SowError
 from ..sow_core.method.box import Box
 from ..sow_core.method.condition import Condition, Layout, make_layout
-from ..sow_core.method.plan import SowConfig
+from ..sow_core.method.config import SowConfig
 from ..sow_core.planning.schema import LayoutPlan
 from .boxes import Placement
 

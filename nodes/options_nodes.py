@@ -7,8 +7,8 @@ from dataclasses import replace
 from comfy_api.latest import io
 
 from ..sow_core.errors import SowError
+from ..sow_core.method.config import SowConfig
 from ..sow_core.method.modulation import Modulation
-from ..sow_core.method.plan import SowConfig
 from .settings import parse_levels
 from .sockets import SowAttention, SowCycle
 
@@ -111,7 +111,7 @@ class SOWCycleOptions(io.ComfyNode):
             "fill": fill, "coverage": coverage, "grid_shift": int(grid == "t 701"), "adaptive": adaptive,
             "min_cycles": min_cycles, "tolerance": tolerance, "inversion_stride": inversion_stride,
         }
-        replace(SowConfig(), **values)  # a value that was linked is checked here
+        SowConfig().changed(**values)  # a value that was linked is checked here
         return io.NodeOutput(values)
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..sow_core.errors import SowError
+from ..sow_core.method.config import SowConfig
 from ..sow_core.method.modulation import Modulation
-from ..sow_core.method.plan import SowConfig, preset
+from ..sow_core.method.presets import preset
 
 FROM_PRESET = -1
 """The value of `cycles` that leaves the number to the preset."""
@@ -29,7 +30,7 @@ def make_config(
     grid. `attention` multiplies both strengths of the modulation; 0 switches it off. Raises SowError for an
     unknown preset and for values out of range.
     """
-    config = replace(preset(preset_name), **(cycle_options or {}))
+    config = preset(preset_name).changed(**(cycle_options or {}))
     config = replace(config.with_steps(steps), guidance=float(cfg))
     if cycles != FROM_PRESET:
         config = replace(config, cycles=cycles)

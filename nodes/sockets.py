@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..sow_core.method.plan import PRESETS
+from ..sow_core.method.presets import PRESETS
 
 SowLayout = io.Custom("SOW_LAYOUT")
 """A `layout.LayoutSpec`."""

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..sow_core.errors import SowError
 from ..sow_core.method.condition import Layout, to_picture
+from ..sow_core.method.config import SowConfig
 from ..sow_core.method.fidelity import psnr, region_error, seam_contrast
-from ..sow_core.method.plan import SowConfig
 from ..sow_core.method.trace import Trace
 from ..sow_core.pictures.sheet import contact_sheet
 from .draw import curve, heat

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import SowError
     from .method.box import Box
-    from .method.plan import PRESETS, SowConfig, preset
+    from .method.config import SowConfig
+    from .method.presets import PRESETS, preset
     from .pipeline.made import Made
     from .pipeline.model import Model, load
 
@@ -27,9 +28,9 @@ _HOME = {
     "Model": ".pipeline.model",
     "Made": ".pipeline.made",
     "Box": ".method.box",
-    "SowConfig": ".method.plan",
-    "PRESETS": ".method.plan",
-    "preset": ".method.plan",
+    "SowConfig": ".method.config",
+    "PRESETS": ".method.presets",
+    "preset": ".method.presets",
     "SowError": ".errors",
 }
 

@@ -17,7 +17,8 @@ from sow_core.backends.painting import paint
 from sow_core.files import atomic_write
 from sow_core.method.box import Box
 from sow_core.method.condition import load_condition, make_layout, to_picture
-from sow_core.method.plan import build_plan, preset
+from sow_core.method.plan import build_plan
+from sow_core.method.presets import preset
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = [

@@ -35,12 +35,12 @@ def in_process() -> list[tuple[float, float]]:
     import torch
     from common import scene
 
-    native, folder, plan = pack("nodes.native"), pack("nodes.folder"), pack("sow_core.method.plan")
+    native, folder, presets = (pack(n) for n in ("nodes.native", "nodes.folder", "sow_core.method.presets"))
     model, clip, vae = folder.load_folder(ROOT / "models" / "demo")
     rows = [
         clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a man on a beach", "bad quality")
     ]
-    layout, config = scene(pack, 128, 64), plan.preset("normal")
+    layout, config = scene(pack, 128, 64), presets.preset("normal")
     pairs, spans, chance = [], [], random.Random(1)
     unet = model.model.diffusion_model
     forward = unet.forward

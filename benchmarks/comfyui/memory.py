@@ -37,11 +37,11 @@ def peak(run: Any) -> dict[str, float]:
 
 @torch.inference_mode()
 def main() -> None:
-    native, plan = pack("nodes.native"), pack("sow_core.method.plan")
+    native, presets = pack("nodes.native"), pack("sow_core.method.presets")
     model, vae = random_sd15(), random_vae()
     generator = torch.Generator().manual_seed(1)
     rows = [[[torch.randn(1, 77, 768, generator=generator), {}]] for _ in range(2)]
-    normal = replace(plan.preset("normal"), cycles=2)
+    normal = replace(presets.preset("normal"), cycles=2)
     layout = scene(pack, SIZE, SIZE // 2)
 
     def plain() -> None:

@@ -54,7 +54,8 @@ def outside_share(run: Any, model: Any, vae: Any) -> float:
 @torch.inference_mode()
 def demo() -> dict[str, Any]:
     native, folder = pack("nodes.native"), pack("nodes.folder")
-    plan, painting = pack("sow_core.method.plan"), pack("sow_core.backends.painting")
+    plan, presets = pack("sow_core.method.plan"), pack("sow_core.method.presets")
+    painting = pack("sow_core.backends.painting")
     model, clip, vae = folder.load_folder(ROOT / "models" / "demo")
     texts = {"positive": "a photo of a smiling man wearing a suit on a beach", "negative": "bad quality"}
     rows = {name: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for name, text in texts.items()}
@@ -63,8 +64,8 @@ def demo() -> dict[str, Any]:
     layout = scene(pack, 128, 64)
     out: dict[str, Any] = {}
     for name, config in {
-        "modulated": plan.preset("normal"),
-        "plain": replace(plan.preset("normal"), modulation=None),
+        "modulated": presets.preset("normal"),
+        "plain": replace(presets.preset("normal"), modulation=None),
     }.items():
 
         def ours(config: Any = config) -> None:
@@ -80,11 +81,11 @@ def demo() -> dict[str, Any]:
 
 @torch.inference_mode()
 def sd15() -> dict[str, Any]:
-    native, plan = pack("nodes.native"), pack("sow_core.method.plan")
+    native, plan, presets = (pack(n) for n in ("nodes.native", "sow_core.method.plan", "sow_core.method.presets"))
     model, vae = random_sd15(), random_vae()
     generator = torch.Generator().manual_seed(1)
     rows = [[[torch.randn(1, 77, 768, generator=generator), {}]] for _ in range(2)]
-    config = replace(plan.preset("normal"), cycles=1)
+    config = replace(presets.preset("normal"), cycles=1)
     layout = scene(pack, 256, 128)
 
     def run() -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sow_core.errors import SowError
+from sow_core.method.config import SowConfig
 from sow_core.method.overrides import override
-from sow_core.method.plan import Plan, SowConfig, build_plan, preset
+from sow_core.method.plan import Plan, build_plan
+from sow_core.method.presets import preset
 
 from . import peers
 
@@ -65,7 +67,9 @@ class Method:
     def fingerprint(self, setting: str, recommended: Recommended) -> str:
         """Changes with anything that changes this method's pictures."""
         plan = self.plan(setting, recommended)
-        told: list[Any] = [repr(plan.ops), plan.config.as_dict(), recommended.negative, self.background,
+        config = plan.config.as_dict()
+        config |= config.pop("predecessor")  # as they were written before: pictures that are there still count
+        told: list[Any] = [repr(plan.ops), config, recommended.negative, self.background,
                            self.position, self.intensify]  # fmt: skip
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -6,19 +6,18 @@ import torch
 
 from sow_core.method.box import Box
 from sow_core.method.condition import Condition, Layout, make_layout
+from sow_core.method.config import Fill, SowConfig
 from sow_core.method.guidance import Guidance
 from sow_core.method.plan import (
     Decode,
     Denoise,
     Encode,
-    Fill,
     NoiseTrajectory,
     Op,
     Place,
     Plan,
     Renoise,
     SeedCanvas,
-    SowConfig,
 )
 
 
@@ -57,7 +56,7 @@ def replacement(steps: int, guidance: float, rounds: int = 1, negative: str = "n
         for again in range(rounds):
             ops += [Place(k, None), Denoise(k, 1.0 if k > 1 else 0.0, guide, False, None)]
             if again < rounds - 1:
-                ops.append(Renoise(k - 1, k, 0, None))  # type: ignore[arg-type]
+                ops.append(Renoise(k - 1, k, 0, None))
     return Plan(_config(steps, guidance, "extend"), (*ops, Place(0, None), Decode()))
 
 

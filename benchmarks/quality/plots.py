@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from sow_core.method.plan import preset
+from sow_core.method.presets import preset
 
 COLORS = {"peer": "#7a8794", "preset": "#c0392b"}
 LABELS = {

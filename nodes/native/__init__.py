@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...sow_core.method.condition import Layout
+    from ...sow_core.method.config import SowConfig
     from ...sow_core.method.encoded import EncodedLayout
-    from ...sow_core.method.plan import Encode, SowConfig
+    from ...sow_core.method.plan import Encode
     from ...sow_core.method.trace import Trace
 
 Conditioning = list[Any]

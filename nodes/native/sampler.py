@@ -15,10 +15,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...sow_core.errors import SowError
+from ...sow_core.method.config import SowConfig
 from ...sow_core.method.encoded import EncodedLayout
 from ...sow_core.method.engine import Event, Trace, run
 from ...sow_core.method.guidance import NEGATIVE, POSITIVE
-from ...sow_core.method.plan import SowConfig, build_plan
+from ...sow_core.method.plan import build_plan
 from .backend import NativeBackend, schedule_of
 from .checks import check_latents, check_model
 

@@ -6,7 +6,8 @@ import argparse
 import json
 
 from ..method.overrides import override
-from ..method.plan import PRESETS, build_plan, preset
+from ..method.plan import build_plan
+from ..method.presets import PRESETS, preset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

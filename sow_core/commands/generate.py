@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from ..method.plan import PRESETS
+from ..method.presets import PRESETS
 from ..pipeline.job import PLANNERS, check
 from ..pipeline.model import DTYPES, load
 from ..pipeline.options import Options

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import SowError
 from ..pictures.reading import Source, load_kept
 from .box import CELL, Box
-from .plan import Fill
+from .config import Fill
 from .regions import Regions, cell_coverage
 
 GRAY = 128 / 255

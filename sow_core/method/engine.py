@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,18 +19,7 @@ from .backend import Backend
 from .encoded import EncodedLayout, check_finite
 from .modulation import AttentionControl
 from .noise import NoiseSource
-from .plan import (
-    Decode,
-    Denoise,
-    Encode,
-    EndCycle,
-    Invert,
-    NoiseTrajectory,
-    Place,
-    Plan,
-    Renoise,
-    SeedCanvas,
-)
+from .plan import Decode, Denoise, Encode, EndCycle, Invert, NoiseTrajectory, Place, Plan, Renoise, SeedCanvas
 from .schedule import add_noise, ddim_step, invert_step, renoise, to_x0
 from .trace import CallRecord, Event, Result, Trace
 
@@ -93,7 +83,7 @@ class _Run:
             clean = to_x0(z, eps, self.schedule, below)
             levels += [invert_step(z, eps, self.schedule, below, k) for k in range(below + 1, stop + 1)]
             z = levels[-1]
-            yield self._called("invert", stop, None, op.guidance.rows, clean)
+            yield self._called(op.phase, stop, None, op.guidance.rows, clean)
         check_finite(z, "the inversion")
         for level, latent in enumerate(levels):
             if on_canvas:
@@ -157,8 +147,7 @@ class _Run:
         noise = self._draw() if op.eta > 0 else None
         self.state.x0 = to_x0(x, eps, self.schedule, op.level)
         self.state.x = ddim_step(x, eps, self.schedule, op.level, op.level - 1, op.eta, noise)
-        phase = "refine" if op.cycle is None else "cycle"
-        yield self._called(phase, op.level, op.cycle, op.guidance.rows, self.state.x0, measured)
+        yield self._called(op.phase, op.level, op.cycle, op.guidance.rows, self.state.x0, measured)
 
     def end_cycle(self, op: EndCycle) -> Iterator[Event]:
         state = self.state
@@ -212,9 +201,10 @@ class _Run:
             state.x = torch.cat([rows[image] for image in range(self.count)])
             state.images, state.finished = list(range(self.count)), {}
 
-    def finish(self) -> Result:
+    def finish(self, op: Decode) -> Iterator[Event]:
         check_finite(self.state.x, "the final latents")
-        return Result(self.state.x, self.trace)
+        result = Result(self.state.x, self.trace)
+        yield Event("done", "decode", len(self.trace.calls), self.total, result=result)
 
     # -- helpers
 
@@ -244,46 +234,30 @@ class _Run:
         return self.encoded.canvas
 
 
-PHASES = {
-    Encode: "encode",
-    Invert: "invert",
-    NoiseTrajectory: "encode",
-    SeedCanvas: "encode",
-    Decode: "decode",
+STEPS: dict[type, Callable[[_Run, Any], Iterator[Event] | None]] = {
+    Encode: _Run.take,
+    Invert: _Run.invert,
+    NoiseTrajectory: _Run.noise_trajectory,
+    SeedCanvas: _Run.seed_canvas,
+    Renoise: _Run.renoise,
+    Place: _Run.place,
+    Denoise: _Run.denoise,
+    EndCycle: _Run.end_cycle,
+    Decode: _Run.finish,
 }
+"""Which method interprets which op; those that call the model or end something yield events."""
 
 
 @torch.no_grad()
 def _interpret(run: _Run) -> Iterator[Event]:
     for op in run.plan.ops:
-        if not run.state.images and isinstance(op, (Renoise, Place, Denoise, EndCycle)) and op.cycle is not None:
+        if op.cycle is not None and not run.state.images:
             continue  # every image has stopped cycling
-        if isinstance(op, (Denoise, Place, Decode)) and getattr(op, "cycle", None) is None:
+        if op.phase in ("refine", "decode"):
             run.gather()
         started = time.perf_counter()
-        if isinstance(op, Encode):
-            run.take(op)
-        elif isinstance(op, Invert):
-            yield from run.invert(op)
-        elif isinstance(op, NoiseTrajectory):
-            run.noise_trajectory(op)
-        elif isinstance(op, SeedCanvas):
-            run.seed_canvas(op)
-        elif isinstance(op, Renoise):
-            run.renoise(op)
-        elif isinstance(op, Place):
-            run.place(op)
-        elif isinstance(op, Denoise):
-            yield from run.denoise(op)
-        elif isinstance(op, EndCycle):
-            yield from run.end_cycle(op)
-        else:
-            result = run.finish()
-            calls = len(run.trace.calls)
-            yield Event("done", "decode", calls, run.total, result=result)
-            return
-        phase = PHASES.get(type(op)) or ("refine" if getattr(op, "cycle", None) is None else "cycle")
-        run.trace.add_seconds(phase, time.perf_counter() - started)
+        yield from STEPS[type(op)](run, op) or ()
+        run.trace.add_seconds(op.phase, time.perf_counter() - started)
 
 
 def run(

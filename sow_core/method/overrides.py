@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any
 
 from ..errors import SowError
 from ..outside.records import field_types
 from ..outside.values import parse_value
-from .plan import SowConfig
+from .config import GROUPED, SowConfig
 
 
 def override(config: SowConfig, assignments: Sequence[str]) -> SowConfig:
     """Apply "cycles=5", "preserve=4,3", "modulation=none", "modulation.suppress=3" to a config, all at once.
 
-    A part of something that is off switches it on. Raises SowError.
+    A part of something that is off switches it on. Settings of the predecessor's group need not name it ("grid_shift=1"
+    is "predecessor.grid_shift=1"). Raises SowError.
     """
     changes: dict[str, Any] = {}
     for assignment in assignments:
@@ -23,11 +24,13 @@ def override(config: SowConfig, assignments: Sequence[str]) -> SowConfig:
         if not sign:
             raise SowError(f"Bad setting {assignment!r}: expected NAME=VALUE, for example cycles=5.")
         head, dot, part = name.strip().partition(".")
+        if head in GROUPED and not dot:
+            head, dot, part = "predecessor", ".", head
         kind = _known(SowConfig, head, name)
         if not dot:
             changes[head] = parse_value(SowConfig, head, text, name.strip())
             continue
-        if not hasattr(kind, "from_dict"):
+        if not (isinstance(kind, type) and is_dataclass(kind)):
             raise SowError(f"Bad setting {name.strip()!r}: {head} has no parts.")
         _known(kind, part, name)
         current = changes.get(head, getattr(config, head))

@@ -9,8 +9,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ..errors import SowError
-from ..outside.records import read_record
+from ..outside.records import check_record, read_record, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,10 +53,11 @@ class Modulation:
     rows: ModulatedRows = "cond"
 
     def __post_init__(self) -> None:
-        if self.form not in get_args(Form):
-            raise SowError(f"Bad modulation form {self.form!r}: expected {' | '.join(get_args(Form))}.")
-        if self.rows not in get_args(ModulatedRows):
-            raise SowError(f"Bad modulation rows {self.rows!r}: expected {' | '.join(get_args(ModulatedRows))}.")
+        """Raises SowError for a value of another type or out of its range."""
+        check_record(self, "modulation ")
+        for name, kind in (("form", Form), ("rows", ModulatedRows)):
+            value = getattr(self, name)
+            require(value in get_args(kind), f"modulation {name}", value, " | ".join(get_args(kind)))
         top = 20.0 if self.form == "bias" else 1.0
         for name, high in (
             ("suppress", top),
@@ -71,8 +71,7 @@ class Modulation:
             ("threshold", 1.0),
         ):
             value = getattr(self, name)
-            if not 0.0 <= value <= high:
-                raise SowError(f"Bad modulation {name} {value!r}: expected 0 to {high:g} for the form {self.form}.")
+            require(0.0 <= value <= high, f"modulation {name}", value, f"0 to {high:g} for the form {self.form}")
 
     @property
     def active(self) -> bool:

@@ -77,13 +77,25 @@ def read_record(cls: type[R], values: Any, what: str = "", *, strict: bool = Fal
         raise SowError(_sentence(what, str(error))) from error
 
 
-def check_types(cls: type, values: dict[str, Any]) -> None:
-    """Raises SowError where a value is not of the type of its field in `cls`, whoever made it."""
-    for name, value in values.items():
+def check_record(made: Any, group: str = "") -> None:
+    """What a record calls first in its `__post_init__`, so that its types hold whoever makes one.
+
+    Raises SowError where a value is not of its field's type; lists become tuples where a tuple is wanted, objects become
+    records. group: what errors put before the name of a field.
+    """
+    cls: type = type(made)
+    for name, hint in _hints(cls).items():
         try:
-            _value(_hints(cls)[name], value, name, True)
+            value = _value(hint, getattr(made, name), group + name, True)
         except Misfit as misfit:
             raise SowError(_sentence("", str(misfit))) from None
+        object.__setattr__(made, name, value)  # frozen for everybody else
+
+
+def require(ok: bool, name: str, value: object, wanted: str) -> None:
+    """Raises SowError unless `ok`: for what a record's types do not say."""
+    if not ok:
+        raise SowError(_sentence("", str(Misfit(name, value, wanted))))
 
 
 def _sentence(what: str, text: str) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SowError
 from ..method.box import CELL, Box
+from ..method.config import NEGATIVE_PROMPT, SowConfig
 from ..method.overrides import override, with_config
-from ..method.plan import NEGATIVE_PROMPT, SowConfig, preset
+from ..method.presets import preset
 from ..pictures.reading import load_kept, load_picture
 from .options import Options
 
@@ -78,7 +79,7 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
     related = _related(options.related or [], len(conditions))
     config = _config(options, base)
     extra = {k: v for k, v in (("suppress", options.suppress), ("diverse", options.diverse)) if v is not None}
-    if config.extra_rows and len(extra) < 2:
+    if config.predecessor.extra_rows and len(extra) < 2:
         raise SowError(
             "Four-row guidance needs two prompts: --suppress TEXT (for a face, the predecessor used "
             '"human face") and --diverse TEXT; or switch it off with --set extra_rows=false.'

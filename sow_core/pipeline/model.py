@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..backends.diffusers import DiffusersBackend
     from ..backends.painting import Painted
     from ..method.box import Box
-    from ..method.plan import SowConfig
+    from ..method.config import SowConfig
     from ..method.trace import Event
     from ..planning.schema import LayoutPlan
     from .options import Picture
@@ -114,7 +114,7 @@ class Model:
         others: negative, related, planner, size ("WxH" or (w, h)), background, steps, cycles, cfg, no_attention,
         suppress, diverse, paste_back, as on the command line. Raises SowError, in one line, for bad input.
         """
-        from ..method.plan import SowConfig
+        from ..method.config import SowConfig
 
         several = isinstance(condition, (list, tuple))
         base = settings if isinstance(settings, SowConfig) else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import SowError
-from ..method.plan import SowConfig
+from ..method.config import SowConfig
 from ..settings import digest, read_settings
 from .job import Job
 from .options import Options

@@ -12,7 +12,8 @@ from sow_core.backends.painting import paint
 from sow_core.errors import SowError
 from sow_core.method.box import Box
 from sow_core.method.condition import Condition, make_layout
-from sow_core.method.plan import Denoise, Place, build_plan, preset
+from sow_core.method.plan import Denoise, Place, build_plan
+from sow_core.method.presets import preset
 
 TOLD = Recommended(5.0, "")
 

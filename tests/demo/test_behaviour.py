@@ -15,9 +15,11 @@ from sow_core.backends import painting
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.method.box import Box
 from sow_core.method.condition import Condition, Layout, kept_mask, make_layout, to_tensor
+from sow_core.method.config import SowConfig
 from sow_core.method.fidelity import region_error, seam_contrast, seam_surprise
 from sow_core.method.modulation import Modulation
-from sow_core.method.plan import Plan, SowConfig, build_plan, preset
+from sow_core.method.plan import Plan, build_plan
+from sow_core.method.presets import preset
 from sow_core.pictures.composite import paste_back
 from sow_core.pictures.reading import load_mask, load_picture
 

@@ -36,7 +36,8 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_preset_table_is_right():
-    from sow_core.method.plan import PRESETS, build_plan
+    from sow_core.method.plan import build_plan
+    from sow_core.method.presets import PRESETS
 
     rows = re.findall(r"^\| `(\w+)` \|[^|]*\| (\d+) \| ([\d, ]+) \| ([\d.]+) \| (\d+) \| (\d+)", TEXT, re.M)
     assert [row[0] for row in rows] == list(PRESETS)

@@ -25,8 +25,10 @@ from sow_core.backends.diffusers import DiffusersBackend  # noqa: E402
 from sow_core.backends.painting import encode_layout  # noqa: E402
 from sow_core.method.box import Box  # noqa: E402
 from sow_core.method.condition import Condition, make_layout, to_tensor  # noqa: E402
+from sow_core.method.config import SowConfig  # noqa: E402
 from sow_core.method.engine import run  # noqa: E402
-from sow_core.method.plan import SowConfig, build_plan, preset  # noqa: E402
+from sow_core.method.plan import build_plan  # noqa: E402
+from sow_core.method.presets import preset  # noqa: E402
 
 FILE = Path(__file__).with_name("cow_official.json")
 SHORT = replace(preset("cow_official"), cycles=2)
@@ -83,7 +85,7 @@ def short(model) -> torch.Tensor:
 ])  # fmt: skip
 def test_each_setting_matters(model, short, change):
     """Without this the parity might hold because nothing depends on the setting."""
-    other = sample(model, replace(SHORT, **change))[1]
+    other = sample(model, SHORT.changed(**change))[1]
     assert (short - other).abs().max() > 10 * TOLERANCE * short.std()
 
 

@@ -32,7 +32,8 @@ from sow_core.backends.painting import encode_layout  # noqa: E402
 from sow_core.method.box import Box  # noqa: E402
 from sow_core.method.condition import Condition, make_layout, to_tensor  # noqa: E402
 from sow_core.method.engine import run  # noqa: E402
-from sow_core.method.plan import Plan, build_plan, preset  # noqa: E402
+from sow_core.method.plan import Plan, build_plan  # noqa: E402
+from sow_core.method.presets import preset  # noqa: E402
 
 PEER = os.environ.get("COW_PEER", "")
 pytestmark = pytest.mark.skipif(not PEER, reason="COW_PEER names no checkout of the official code")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sow_core.errors import SowError
+from sow_core.method.config import Predecessor, SowConfig
 from sow_core.method.overrides import override
-from sow_core.method.plan import PRESETS, SowConfig, preset
+from sow_core.method.presets import PRESETS, preset
 from sow_core.method.strength import Modulation
 from sow_core.settings import png_bytes, read_settings
 
@@ -58,33 +59,37 @@ def configs(draw: st.DrawFn) -> SowConfig:
         fill=draw(st.sampled_from(["gray", "keep", "extend"])),
         coverage=draw(st.floats(0.01, 1)),
         modulation=draw(st.none() | modulations()),
-        grid_shift=shift,
-        renoise_shift=draw(st.integers(0, steps - hi - shift)),
-        extra_rows=draw(st.booleans()),
-        negative_in=tuple(draw(st.lists(st.sampled_from(["invert", "cycle", "refine"]), unique=True))),
+        predecessor=Predecessor(
+            shift,
+            draw(st.integers(0, steps - hi - shift)),
+            draw(st.booleans()),
+            tuple(draw(st.lists(st.sampled_from(["invert", "cycle", "refine"]), unique=True))),
+        ),
         adaptive=draw(st.booleans()),
         min_cycles=draw(st.integers(1, 1000)),
         tolerance=draw(SHARE),
     )
 
 
-def written(config: SowConfig) -> list[str]:
+def written(config: SowConfig, prefix: str) -> list[str]:
     """The config as the assignments that a user would type."""
 
     def text(value: Any) -> str:
         return ",".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
     values = config.as_dict()
-    parts = values.pop("modulation")
+    parts, group = values.pop("modulation"), values.pop("predecessor")
     made = [f"{name}={text(value)}" for name, value in values.items()]
+    made += [f"{prefix}{name}={text(value)}" for name, value in group.items()]
     if parts is None:
         return [*made, "modulation=none"]
     return made + [f"modulation.{name}={text(value)}" for name, value in parts.items()]
 
 
-@given(configs(), st.sampled_from(sorted(PRESETS)), st.randoms(use_true_random=False))
-def test_any_config_can_be_written_as_assignments_in_any_order(config, start, random):
-    assignments = written(config)
+@given(configs(), st.sampled_from(["", "predecessor."]), st.sampled_from(sorted(PRESETS)),
+       st.randoms(use_true_random=False))
+def test_any_config_can_be_written_as_assignments_in_any_order(config, prefix, start, random):
+    assignments = written(config, prefix)
     random.shuffle(assignments)
     assert override(preset(start), assignments) == config
 
@@ -94,7 +99,15 @@ def test_any_config_survives_json(config):
     assert SowConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
 
 
-@given(st.sampled_from([*SowConfig().as_dict(), "modulation.enhance", "modulation.form", "modulation.x", "x"]),
+@given(configs())
+def test_any_config_of_a_version_without_the_predecessors_group_is_read(config):
+    values = json.loads(json.dumps(config.as_dict()))
+    values |= values.pop("predecessor")
+    assert SowConfig.from_dict(values) == config
+
+
+@given(st.sampled_from([*SowConfig().as_dict(), "modulation.enhance", "modulation.form", "modulation.x", "x",
+                        "grid_shift", "grid_shift.x", "predecessor.negative_in", "predecessor.x"]),
        st.one_of(st.text(max_size=8), st.sampled_from(["none", "1e999", "nan", "-1", "2.5", "²", "4,x", "on", "1_0"])))
 @examples(max_examples=400)
 def test_whatever_is_typed_gives_a_config_or_one_line(name, value):
@@ -106,7 +119,7 @@ def test_whatever_is_typed_gives_a_config_or_one_line(name, value):
         assert isinstance(made, SowConfig)
 
 
-@given(st.sampled_from(sorted(SowConfig().as_dict())),
+@given(st.sampled_from(sorted({*SowConfig().as_dict(), *Predecessor().__dict__})),
        st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
                     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner)))
 def test_whatever_a_file_says_gives_a_config_or_one_line(name, value):
@@ -124,6 +137,10 @@ def test_whatever_a_file_says_gives_a_config_or_one_line(name, value):
         ("cycle=3", "Unknown setting 'cycle': expected one of adaptive, "),
         ("modulation.strength=3", "Unknown setting 'modulation.strength': expected one of distance_floor"),
         ("cycles.x=3", "cycles has no parts"),
+        ("grid_shift.x=1", "Unknown setting 'grid_shift.x'"),
+        ("grid_shift=x", "Bad grid_shift 'x': expected a whole number."),
+        ("predecessor.renoise_shift=9", "Bad renoise_shift 9: expected 0 to 3"),
+        ("predecessor=none", "expected on, or NAME.PART=VALUE"),
         ("cycles=2.5", "Bad cycles '2.5': expected a whole number."),
         ("cycles=none", "Bad cycles 'none': expected a whole number."),
         ("guidance=much", "Bad guidance 'much': expected a finite number."),
@@ -147,6 +164,8 @@ def test_assignments_take_effect_together():
     assert override(off, ["modulation=on"]).modulation == Modulation()
     assert override(off, ["modulation.enhance=3"]).modulation == Modulation(enhance=3.0)
     assert override(SowConfig(), ["modulation.enhance=3", "modulation=none"]).modulation is None
+    both = override(preset("cow_official"), ["grid_shift=1", "predecessor.renoise_shift=0"]).predecessor
+    assert both == Predecessor(1, 0, True, ("cycle",))
 
 
 def test_a_png_carries_its_settings(tmp_path):

@@ -27,7 +27,7 @@ def parity_demo() -> dict[str, Any]:
         "minmax": both().parity(replace(SHORT, modulation=config(suppress=0.3, enhance=0.3, form="minmax"))),
         "adaptive": both().parity(replace(NORMAL, adaptive=True)),
         # Four cycles: past them this plan, noised one step too far and guided by four rows, blows rounding up.
-        "four_rows": both().parity(replace(core["plan"].preset("cow_official"), cycles=4)),
+        "four_rows": both().parity(replace(core["presets"].preset("cow_official"), cycles=4)),
         "two_conditions": both().parity(SHORT, made=layout(conditions=2)),
         "wide": both().parity(SHORT, made=layout(152, 104, 40)),
         "canvas_inversion": both().parity(replace(SHORT, invert_on="canvas")),

@@ -17,7 +17,7 @@ import torch  # noqa: E402
 
 native, folder = pack("nodes.native"), pack("nodes.folder")
 IMPORTED_DIFFUSERS = "diffusers" in sys.modules
-core = {n: pack(f"sow_core.method.{n}") for n in ("condition", "plan", "box", "modulation")}
+core = {n: pack(f"sow_core.method.{n}") for n in ("condition", "plan", "presets", "box", "modulation")}
 core |= {"errors": pack("sow_core.errors"), "painting": pack("sow_core.backends.painting")}
 SowError = core["errors"].SowError
 PROMPTS = {
@@ -27,7 +27,7 @@ PROMPTS = {
     "suppress": "face",
     "diverse": "a colourful picture",
 }
-NORMAL = core["plan"].preset("normal")
+NORMAL = core["presets"].preset("normal")
 SHORT = replace(NORMAL, cycles=2, invert_on="crop", init="invert")
 """Crop inverted at its own latent size and canvas inverted too: all paths of a backend, few calls."""
 CASES: dict[str, Any] = {}

@@ -57,7 +57,7 @@ def parts() -> dict[str, Any]:
         "guider": lambda: custom(_perp(Guider_PerpNeg(b.model), b), sampler, 7, shape),
         "latent": lambda: custom(guider, sampler, 7, (1, 4, 24, 16)),
         "row": lambda: custom(
-            guider, native.make_sampler(encoded, core["plan"].preset("cow_official")), 7, shape
+            guider, native.make_sampler(encoded, core["presets"].preset("cow_official")), 7, shape
         ),
         "canvas": lambda: custom(guider, native.make_sampler(crops_only, SHORT), 7, shape),
     }
@@ -111,7 +111,7 @@ def refused() -> dict[str, str]:
             return torch.zeros(1, 16, pixels.shape[1] // 8, pixels.shape[2] // 8)
 
     def four_rows() -> None:
-        config = core["plan"].preset("cow_official")
+        config = core["presets"].preset("cow_official")
         native.sample_layout(b.model, b.rows["positive"], b.rows["negative"], b.vae, layout(), config, [1])
 
     def without_pooled() -> None:

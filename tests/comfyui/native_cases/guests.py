@@ -174,10 +174,10 @@ def one_call_per_step() -> dict[str, float]:
     unet = b.model.model.diffusion_model
     handle = unet.register_forward_pre_hook(lambda module, args: shapes.append(tuple(args[0].shape)))
     try:
-        b.native(core["plan"].preset("cow_official"), seeds=(1, 2))
+        b.native(core["presets"].preset("cow_official"), seeds=(1, 2))
     finally:
         handle.remove()
-    plan = core["plan"].build_plan(core["plan"].preset("cow_official"), 1)
+    plan = core["plan"].build_plan(core["presets"].preset("cow_official"), 1)
     return {"calls": len(shapes), "planned": plan.cost.calls, "largest": max(s[0] for s in shapes)}
 
 

@@ -20,9 +20,10 @@ from sow_core.backends.painting import encode_layout, paint
 from sow_core.errors import SowError
 from sow_core.method.box import Box
 from sow_core.method.condition import Condition, Layout, make_layout
+from sow_core.method.config import SowConfig
 from sow_core.method.engine import run
 from sow_core.method.modulation import AttentionControl, Modulation
-from sow_core.method.plan import Plan, SowConfig, build_plan
+from sow_core.method.plan import Plan, build_plan
 from sow_core.method.trace import Event
 
 PROMPTS = {"positive": "a cat on a red chair", "negative": "blurry"}
@@ -251,7 +252,7 @@ def test_the_text_encoder_runs_once_for_each_distinct_prompt(family, loaded):
     for _ in range(2):  # and once again in the next run: a LoRA may have changed the encoder
         backend.set_prompts(prompts)
         before = backend.text_calls
-        paint(build_plan(replace(SHORT, extra_rows=True)), backend, layout(), [0, 1])
+        paint(build_plan(SHORT.changed(extra_rows=True)), backend, layout(), [0, 1])
         assert backend.text_calls - before == 2 * per_text
 
 
@@ -265,7 +266,7 @@ def test_unused_prompts_are_not_encoded(loaded):
 def test_a_missing_prompt_is_said(loaded):
     backend = loaded()
     with pytest.raises(SowError, match="needs a suppress prompt"):
-        paint(build_plan(replace(SHORT, extra_rows=True)), backend, layout(), [0])
+        paint(build_plan(SHORT.changed(extra_rows=True)), backend, layout(), [0])
 
 
 def test_long_prompts_are_cut_and_counted(loaded):

@@ -22,7 +22,8 @@ from sow_core import __version__
 from sow_core.cli import main
 from sow_core.memory import is_out_of_memory
 from sow_core.method.overrides import override
-from sow_core.method.plan import PRESETS, build_plan, preset
+from sow_core.method.plan import build_plan
+from sow_core.method.presets import PRESETS, preset
 from sow_core.pictures.reading import load_kept
 from sow_core.settings import read_settings
 

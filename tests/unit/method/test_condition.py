@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sow_core.errors import SowError
 from sow_core.method.box import Box
 from sow_core.method.condition import GRAY, Condition, extend, kept_mask, make_layout, to_picture, to_tensor
+from sow_core.method.config import Fill
 from sow_core.method.fidelity import psnr, region_error, seam_contrast
-from sow_core.method.plan import Fill
 from sow_core.pictures.composite import feathered, paste_back
 
 

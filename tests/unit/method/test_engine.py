@@ -12,11 +12,13 @@ from sow_core.backends.painting import encode_layout, paint
 from sow_core.errors import SowError
 from sow_core.method.box import Box
 from sow_core.method.condition import Condition, Layout, make_layout
+from sow_core.method.config import SowConfig
 from sow_core.method.encoded import EncodedLayout
 from sow_core.method.engine import generate, run
 from sow_core.method.modulation import Modulation
 from sow_core.method.noise import NoiseSource
-from sow_core.method.plan import PRESETS, Plan, SowConfig, build_plan, preset
+from sow_core.method.plan import Plan, build_plan
+from sow_core.method.presets import PRESETS, preset
 from sow_core.method.trace import Event
 
 PLAIN = SowConfig(modulation=None, cycles=3)

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sow_core.errors import SowError
+from sow_core.method.config import Predecessor, SowConfig
 from sow_core.method.modulation import Modulation
-from sow_core.method.plan import PRESETS, Cost, Denoise, Invert, Place, Renoise, SowConfig, build_plan, preset
+from sow_core.method.plan import Cost, Denoise, Invert, Place, Renoise, build_plan
+from sow_core.method.presets import PRESETS, preset
 
 
 def cost(conditions: int = 1, **changes: object) -> Cost:
@@ -70,7 +72,7 @@ def test_a_noised_seed_starts_at_the_top() -> None:
 
 
 def test_the_literal_grid_is_one_level_higher() -> None:
-    ops = build_plan(SowConfig(cycles=1, grid_shift=1)).ops
+    ops = build_plan(SowConfig(cycles=1, predecessor=Predecessor(grid_shift=1))).ops
     assert [op.level for op in ops if isinstance(op, Denoise) and op.cycle == 0] == [8, 7]
     assert [op.level for op in ops if isinstance(op, Denoise) and op.cycle is None] == [6, 5, 4, 3, 2, 1]
     assert [op.level for op in ops if isinstance(op, Place) and op.cycle is None] == [5, 4]
@@ -117,7 +119,7 @@ def test_without_cycles_nothing_is_noised_up() -> None:
 )
 def test_a_bad_setting_is_named(name: str, value: object) -> None:
     with pytest.raises(SowError, match=f"Bad {name}"):
-        replace(SowConfig(), **{name: value})  # type: ignore[arg-type]
+        SowConfig().changed(**{name: value})
 
 
 def test_an_unknown_preset_lists_the_known() -> None:

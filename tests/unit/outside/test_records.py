@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from unit.outside.test_reading import JSON, one_clear_line
 
 from sow_core.errors import SowError
-from sow_core.outside.records import Length, Within, check_types, read_record
+from sow_core.outside.records import Length, Within, check_record, read_record
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,11 @@ def test_unknown_and_missing_keys():
 
 
 def test_types_of_values_that_somebody_else_built():
-    check_types(Outer, {"share": 0.5, "best": Inner("x"), "numbers": [3]})
-    with pytest.raises(SowError, match="^Bad on 'x': expected true or false."):
-        check_types(Outer, {"on": "x"})
+    made = Outer("a", [{"name": "x"}], numbers=(3,))  # type: ignore[arg-type]
+    check_record(made)
+    assert made.inner == (Inner("x"),) and made.numbers == [3]
+    with pytest.raises(SowError, match="^Bad outer on 'x': expected true or false."):
+        check_record(Outer("a", (), best=Inner("x"), on="x"), "outer ")  # type: ignore[arg-type]
 
 
 @given(JSON, st.sampled_from([*Outer.__dataclass_fields__, "inner.size", "inner.name"]))

@@ -23,8 +23,9 @@ def digest(path: str | Path) -> str:
 
 
 def png_bytes(picture: Image.Image, settings: dict[str, Any] | None = None) -> bytes:
-    """A PNG, with its settings in the `sow` text chunk."""
+    """A PNG, with its settings in the `sow` text chunk. The first chunk says who wrote it (`files.PNG_MARK`)."""
     info = PngInfo()
+    info.add_text("Software", "SOW")
     if settings is not None:
         info.add_itxt(CHUNK, json.dumps(settings, ensure_ascii=False, sort_keys=True))
     buffer = io.BytesIO()

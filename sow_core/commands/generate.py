@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     asked = {"model": args.model, "model_config": args.config, "dtype": args.dtype, "device": args.device}
     saved = Saved(args.source, options, asked) if args.source else None
     job = check(options, saved.config if saved else None, saved.plan if saved else None)
-    outputs = Outputs.check(job, args.out, args.sheet, args.report)
+    outputs = Outputs.check(job, args.out, args.sheet, args.report, args.source)
     model = load(asked["model"] or "demo", device=asked["device"], dtype=asked["dtype"], download=args.download,
                  config=asked["model_config"])  # fmt: skip
     with tqdm(unit="call", file=sys.stderr, disable=args.quiet, leave=True) as bar:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ..errors import SowError
-from ..files import atomic_write, check_writable
+from ..files import atomic_write_all, check_outputs
 from ..method.box import Box
 from ..pipeline.job import parse_size
 from ..planning.config import Config, write_template
@@ -17,6 +17,9 @@ from ..planning.planner import DEFAULT_MODEL, FAILURES, PLANNERS, PlannerOptions
 from ..planning.reading import Target, read_plan
 from ..planning.request import KINDS, ConditionPicture, PlanRequest
 from ..planning.schema import Frame, LayoutPlan, SizeRule
+from ..settings import png_bytes
+
+DEFAULT_SIZE = "512x512"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -131,18 +134,18 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.list_models:
         return _list_models(options)
-    for path in filter(None, (args.out, args.draw)):
-        check_writable(path)
+    check_outputs(filter(None, (args.out, args.draw)), filter(None, (*args.condition, *args.mask, args.source)))
     conditions = _conditions(args)
     plan = _read(args, conditions) if args.source else _plan(args, conditions, options)
+    files: list[tuple[str, bytes | str]] = []
     if args.draw:
         from ..planning.draw import draw_plan
 
-        picture = draw_plan(plan, conditions)
-        atomic_write(args.draw, lambda file: picture.save(file, "PNG"))
+        files.append((args.draw, png_bytes(draw_plan(plan, conditions))))
     if args.out:
-        atomic_write(args.out, plan.to_json() + "\n")
-    else:
+        files.append((args.out, plan.to_json() + "\n"))
+    atomic_write_all(files)
+    if not args.out:
         print(plan.to_json())
     if not args.quiet:
         print(plan.report(), file=sys.stderr)
@@ -159,7 +162,7 @@ def _plan(
     request = PlanRequest(
         args.prompt,
         conditions,
-        Frame(*parse_size(args.size or "512x512"), _rule(args) or SizeRule()),
+        Frame(*parse_size(args.size or DEFAULT_SIZE), _rule(args) or SizeRule()),
         args.negative,
         use_prompt=not args.no_prompt,
         use_position=not args.no_position,
@@ -195,6 +198,9 @@ def _conditions(args: argparse.Namespace) -> tuple[ConditionPicture, ...]:
                 f"{given} --{option} for {count} --condition: expected at most one for each, in order."
             )
 
+    # The canvas of a plan that is read is only known then.
+    canvas = None if args.source and not args.size else parse_size(args.size or DEFAULT_SIZE)
+
     def of(option: str, index: int) -> str:
         values = getattr(args, option)
         return values[index] if index < len(values) else ""
@@ -206,10 +212,15 @@ def _conditions(args: argparse.Namespace) -> tuple[ConditionPicture, ...]:
             name=of("name", i),
             description=of("description", i),
             kind=of("kind", i) or "auto",
-            box=Box.parse(of("box", i), "--box").snap() if of("box", i) else None,
+            box=_snapped(of("box", i), canvas) if of("box", i) else None,
         )
         for i, path in enumerate(args.condition)
     )
+
+
+def _snapped(text: str, canvas: tuple[int, int] | None) -> Box:
+    box = Box.parse(text, "--box")
+    return box.snap_inside(*canvas) if canvas and box.inside(*canvas) else box.snap()
 
 
 def _rule(args: argparse.Namespace) -> SizeRule | None:

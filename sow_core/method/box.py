@@ -89,6 +89,11 @@ class Box:
 
         return Box(near(self.x), near(self.y), max(near(self.width), cell), max(near(self.height), cell))
 
+    def snap_inside(self, width: int, height: int) -> Box:
+        """`snap`, moved onto a canvas of `width` x `height` px (multiples of 8) that the box itself fits into."""
+        box = self.snap()
+        return Box(min(box.x, width - box.width), min(box.y, height - box.height), box.width, box.height)
+
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
 

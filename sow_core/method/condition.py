@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import SowError
-from ..pictures.reading import Source, load_kept
+from ..pictures.reading import Source, load_kept, nothing_kept
+from ..pictures.resizing import resize_kept
 from .box import CELL, Box
 from .config import Fill
 from .regions import Regions, cell_coverage
@@ -48,7 +49,7 @@ class Condition:
         if not (torch.isfinite(self.image).all() and torch.isfinite(self.mask).all()):
             raise SowError("Bad condition: the picture or its mask contains NaN or infinite values.")
         if not (self.mask >= 0.5).any():
-            raise SowError("The mask is empty: expected some pixels to keep (white = keep); invert it?")
+            raise nothing_kept("mask", float(self.mask.max()))
 
 
 def to_tensor(picture: Image.Image) -> Tensor:
@@ -69,10 +70,16 @@ def load_condition(
     box: Box,
     related: Sequence[Box] = (),
 ) -> Condition:
-    """A condition from files or PIL pictures. Without a mask the picture's alpha is it, else all is kept."""
-    picture, kept = load_kept(image, mask)
-    pixels = to_tensor(picture)
-    return Condition(pixels, torch.ones(pixels.shape[-2:]) if kept is None else to_tensor(kept), box, tuple(related))
+    """A condition from files or PIL pictures, at the size of its box. Without a mask the picture's alpha is it, else
+    all is kept. Raises SowError as `load_kept` does.
+
+    A photograph of 48 megapixels would take 0.6 GB as floats: it is resized before it becomes a tensor.
+    """
+    picture, keep = (None if x is None else np.asarray(x) for x in load_kept(image, mask))
+    size = box.snap().height, box.snap().width
+    planes, kept = resize_kept([picture[..., c] for c in range(3)], keep, size)
+    weights = torch.ones(size) if kept is None else torch.from_numpy(kept)
+    return Condition(torch.from_numpy(np.stack(planes)), weights, box, tuple(related))
 
 
 @dataclass(frozen=True)
@@ -176,9 +183,7 @@ def make_layout(
         for area in condition.related:
             if area.clip(width, height).area == 0:
                 raise SowError(f"The related region {area} lies outside the {width}x{height} canvas; move it.")
-        item = prepare(condition, coverage, fill)
-        if not item.box.inside(width, height):
-            raise SowError(f"The {name} {condition.box}, on the {CELL}-px grid {item.box}, leaves the canvas.")
+        item = prepare(condition, condition.box.snap_inside(width, height), coverage, fill)
         prepared.append(item)
         window = _window(canvas, item.box)
         window.copy_(torch.where(item.mask > 0.5, item.picture, window))
@@ -197,16 +202,15 @@ def _window(x: Tensor, box: Box) -> Tensor:
     return x[..., box.y : box.bottom, box.x : box.right]
 
 
-def prepare(condition: Condition, coverage: float, fill: Fill) -> PreparedCondition:
-    """Resize a condition to its snapped box."""
-    box = condition.box.snap()
-    size = (box.height, box.width)
-    image = _resized(condition.image, size).clamp(0, 1)
-    mask = (_resized(condition.mask[None], size)[0] >= 0.5).float()
+def prepare(condition: Condition, box: Box, coverage: float, fill: Fill) -> PreparedCondition:
+    """Resize a condition to its snapped box; what its mask hides has no share in what it keeps."""
+    planes = list(condition.image.detach().float().cpu().numpy())
+    resized, kept = resize_kept(planes, condition.mask.detach().float().cpu().numpy(), (box.height, box.width))
+    image, mask = torch.from_numpy(np.stack(resized)), (torch.tensor(kept) >= 0.5).float()
     cells = cell_coverage(mask, coverage)
     if not cells.any():
         raise SowError(
-            f"The mask keeps no whole {CELL}-px cell at {box.width}x{box.height} px; "
+            f"The mask keeps no whole {CELL}-px cell at {box.width}x{box.height} px ({mask.mean():.2%} of the pixels); "
             "enlarge the box or the mask, or lower coverage."
         )
     return PreparedCondition(image, mask, box, cells, fill)
@@ -229,12 +233,6 @@ def extend(image: Tensor, mask: Tensor, reach: int = REACH) -> Tensor:
     window = out[:, near[0], near[1]]
     window.copy_(torch.where(grown[0, 3:] > 0.5, grown[0, :3], window))
     return out
-
-
-def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(x.shape[-2:]) == size:
-        return x.float()
-    return F.interpolate(x.float()[None], size, mode="bicubic", antialias=True)[0]
 
 
 def _background(value: Tensor | tuple[float, float, float] | None, width: int, height: int) -> Tensor:

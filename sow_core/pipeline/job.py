@@ -12,7 +12,7 @@ from ..method.box import CELL, Box
 from ..method.config import NEGATIVE_PROMPT, SowConfig
 from ..method.overrides import override, with_config
 from ..method.presets import preset
-from ..pictures.reading import load_kept, load_picture
+from ..pictures.reading import Kept, load_kept, load_picture
 from .options import Options
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Job:
     plan: LayoutPlan | str | Path | dict[str, Any] | None
     """To be followed (a plan, or its file), or, as a dict, the record of one that has been."""
     planner: str
+    loaded: list[Kept]
+    """The decoded conditions and masks: as long as they are held, reading the files again costs nothing."""
 
     @property
     def preset(self) -> str:
@@ -69,7 +71,7 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
     """The job that the options describe; `base`: the settings to start from, instead of a preset; `record`: the plan
     that a saved picture followed. Raises SowError for everything that can be refused without loading a model.
     """
-    conditions, masks = _pictures(options)
+    conditions, masks, loaded = _pictures(options)
     if not (options.prompt or "").strip() and not options.plan:
         raise SowError("No prompt: give --prompt TEXT, the scene to grow around the picture.")
     planner = options.planner or "offline"
@@ -105,6 +107,7 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
         base=base,
         plan=options.plan or record,
         planner=planner,
+        loaded=loaded,
     )
 
 
@@ -121,7 +124,7 @@ def _seeds(options: Options) -> list[int]:
     return [seed + n for n in range(count)]
 
 
-def _pictures(options: Options) -> tuple[list[Picture], list[Picture | None]]:
+def _pictures(options: Options) -> tuple[list[Picture], list[Picture | None], list[Kept]]:
     if not options.condition:
         raise SowError("No condition: give --condition IMG, the picture to keep.")
     conditions = [_file(p) for p in options.condition]
@@ -129,11 +132,10 @@ def _pictures(options: Options) -> tuple[list[Picture], list[Picture | None]]:
     if len(masks) > len(conditions):
         raise SowError(f"More masks ({len(masks)}) than conditions ({len(conditions)}).")
     masks += [None] * (len(conditions) - len(masks))
-    for picture, mask in zip(conditions, masks, strict=True):
-        load_kept(picture, mask)
+    loaded = [load_kept(picture, mask) for picture, mask in zip(conditions, masks, strict=True)]
     if isinstance(options.plan, (str, Path)) and options.plan and not Path(options.plan).is_file():
         raise SowError(f"No such plan: {options.plan}.")
-    return conditions, masks
+    return conditions, masks, loaded
 
 
 def _file(picture: Picture) -> Picture:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SowError
-from ..files import atomic_write, check_writable
+from ..files import atomic_write_all, check_outputs
 from ..settings import png_bytes
 from .job import Job
 from .made import Made, numbered
+
+REPORT_VERSION = 1
+"""Under the first key of a report, which tells it from other people's JSON (`files.is_ours`)."""
 
 
 @dataclass(frozen=True)
@@ -23,23 +25,19 @@ class Outputs:
     report: Path | None
 
     @classmethod
-    def check(cls, job: Job, out: str | None, sheet: str | None, report: str | None) -> Outputs:
-        """Raises SowError if writing would fail, or overwrite an input of the job or another output."""
+    def check(
+        cls, job: Job, out: str | None, sheet: str | None, report: str | None, source: str | None = None
+    ) -> Outputs:
+        """Raises SowError if writing would fail, or replace an input of the job, the picture `source` that it
+        repeats, another output, or a file that was not made here."""
         name = Path(out or "sow.png")
         made = cls(numbered(name, len(job.seeds)), Path(sheet) if sheet else None, Path(report) if report else None)
         for option, path in (("--out", name), ("--sheet", made.sheet)):
             if path is not None and path.suffix.lower() != ".png":
                 raise SowError(f"Bad {option} {path}: expected a name that ends in .png.")
-        given = (*job.conditions, *job.masks, job.plan, job.options.background)
-        taken = {os.path.realpath(p) for p in given if isinstance(p, (str, Path)) and p}
-        for path in (*made.pictures, made.sheet, made.report):
-            if path is None:
-                continue
-            check_writable(path)
-            place = os.path.realpath(path)
-            if place in taken:
-                raise SowError(f"Cannot write {path}: it is an input, or another output; choose another name.")
-            taken.add(place)
+        inputs = (*job.conditions, *job.masks, job.plan, job.options.background, source)
+        outputs = (*made.pictures, made.sheet, made.report)
+        check_outputs((p for p in outputs if p), (p for p in inputs if isinstance(p, (str, Path)) and p))
         return made
 
     def write(self, made: Made) -> list[Path]:
@@ -50,6 +48,6 @@ class Outputs:
         if self.report is not None:
             named = [{"file": str(path)} | picture
                      for path, picture in zip(self.pictures, made.report["pictures"], strict=True)]  # fmt: skip
-            report = made.report | {"pictures": named}
+            report = {"sow_report": REPORT_VERSION} | made.report | {"pictures": named}
             files.append((self.report, json.dumps(report, indent=2, ensure_ascii=False) + "\n"))
-        return [atomic_write(path, content) for path, content in files]
+        return atomic_write_all(files)

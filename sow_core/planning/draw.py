@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from ..method.box import Box
 from ..pictures.boxdraw import Corners, colour, dashed, label_all
+from ..pictures.resizing import resize_kept
 from .request import ConditionPicture
 from .schema import LayoutPlan
 
@@ -44,11 +45,12 @@ def draw_plan(plan: LayoutPlan, conditions: Sequence[ConditionPicture] = (), lon
 
 def _paste(picture: Image.Image, condition: ConditionPicture, corners: Corners) -> None:
     left, top, right, bottom = corners
-    size = right - left + 1, bottom - top + 1
-    mask = None
-    if condition.mask is not None:
-        mask = Image.fromarray((condition.mask.clip(0, 1) * 255).astype(np.uint8)).resize(size)
-    picture.paste(Image.fromarray(condition.image).resize(size), (left, top), mask)
+    planes, kept = resize_kept(
+        [condition.image[..., c] for c in range(3)], condition.mask, (bottom - top + 1, right - left + 1)
+    )
+    pixels = Image.fromarray((np.stack(planes, -1) * 255).round().astype(np.uint8))
+    mask = None if kept is None else Image.fromarray((kept.clip(0, 1) * 255).astype(np.uint8))
+    picture.paste(pixels, (left, top), mask)
 
 
 def _corners(box: Box, scale: float) -> Corners:

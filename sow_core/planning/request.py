@@ -24,6 +24,9 @@ GRAY = 128
 SENT_SIDE = 512
 """Longest side in px of a picture that leaves this machine."""
 
+READ_SIDE = 1024
+"""Longest side in px of a picture as a planner looks at it: outlines and proportions need no more."""
+
 KINDS = ("auto", "face", "figure", "object", "part")
 
 
@@ -50,7 +53,9 @@ class ConditionPicture:
             size, got = self.image.shape[1::-1], self.mask.shape[::-1]
             raise SowError(f"Bad mask size: expected {size[0]}x{size[1]} as the picture has, got {got}.")
         if self.mask is not None and not (self.mask >= 0.5).any():
-            raise SowError("Bad mask: it is empty; mark what to keep of the condition in white.")
+            from ..pictures.reading import nothing_kept
+
+            raise nothing_kept("mask", float(self.mask.max()))
         if self.kind not in KINDS:
             raise SowError(f"Bad kind {self.kind!r} of a condition: expected one of {', '.join(KINDS)}.")
 
@@ -61,14 +66,22 @@ class ConditionPicture:
 
     @classmethod
     def open(cls, path: Source, mask: Source | None = None, **others: Any) -> ConditionPicture:
-        """From files or PIL pictures. Without a mask, the picture's transparency is the mask. Raises SowError."""
+        """From files or PIL pictures, `READ_SIDE` px large at most. Without a mask, the picture's transparency is it.
+
+        Raises SowError.
+        """
         import numpy as np
 
         from ..pictures.reading import load_kept
+        from ..pictures.resizing import resize_kept
 
-        picture, keep = load_kept(path, mask)
-        weights = None if keep is None else np.asarray(keep, np.float32) / 255
-        return cls(np.asarray(picture), weights, **others)
+        image, weights = (None if x is None else np.asarray(x) for x in load_kept(path, mask))
+        scale = READ_SIDE / max(image.shape)
+        if scale < 1:
+            size = max(round(image.shape[0] * scale), 1), max(round(image.shape[1] * scale), 1)
+            planes, kept = resize_kept([image[..., c] for c in range(3)], weights, size)
+            return cls((np.stack(planes, -1) * 255).round().astype(np.uint8), kept, **others)
+        return cls(image, None if weights is None else weights.astype(np.float32) / 255, **others)
 
     def shareable(self) -> Image.Image:
         """What may leave this machine: at most 512 px, flat grey outside of the mask, no metadata."""

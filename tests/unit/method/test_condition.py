@@ -121,7 +121,7 @@ def test_bad_conditions() -> None:
     box = Box(0, 0, 32, 32)
     with pytest.raises(SowError, match="Expected 30x20, as its picture, got 20x30"):
         Condition(image, torch.ones(30, 20), box)
-    with pytest.raises(SowError, match="mask is empty"):
+    with pytest.raises(SowError, match="keeps nothing: its brightest value is 0"):
         Condition(image, torch.zeros(20, 30), box)
     with pytest.raises(SowError, match="NaN"):
         Condition(image * torch.nan, torch.ones(20, 30), box)

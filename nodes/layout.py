@@ -65,6 +65,8 @@ def mask_of(mask: Tensor | None, height: int, width: int, invert: bool) -> Tenso
     if tuple(plane.shape) != (height, width):
         raise SowError(f"Bad mask size. Expected {width}x{height}, as the condition, "
                        f"got {plane.shape[1]}x{plane.shape[0]}.")
+    if 0 < float(plane.max()) <= 1.01 / 255:  # a file of the values 0 and 1, read as 0 and 1/255
+        plane = (plane > 0).float()
     return 1.0 - plane if invert else plane
 
 

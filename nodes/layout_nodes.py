@@ -49,7 +49,8 @@ class SOWLayout(io.ComfyNode):
                                  tooltip="Cut the picture to the mask's bounds first, so that the box is the place "
                                          "of the masked part and not of the whole picture."),
                 io.Mask.Input("mask", optional=True,
-                              tooltip="What of the picture is kept, white = keep, of the picture's size. Without it "
+                              tooltip="What of the picture is kept, white = keep, of the picture's size. Soft edges "
+                                      "are cut at half gray: SOW Composite has a feather of its own. Without a mask "
                                       "the whole picture is kept, edges included."),
                 io.BoundingBoxes.Input("boxes", optional=True, socketless=False,
                                        tooltip="Draw the place of the condition first; further boxes are regions "

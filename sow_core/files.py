@@ -1,12 +1,12 @@
-"""Writing files so that a crash, a full disk, a signal or Ctrl-C never leaves half of one behind, nor replaces yours."""
+"""Writing files so that a crash, a full disk, a signal or Ctrl-C leaves no half of one, and nobody else's is lost."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -112,17 +112,20 @@ def atomic_write_all(files: Sequence[tuple[str | os.PathLike[str], Content]]) ->
     with ExitStack() as clean:
         parts = []
         for target, (_, content) in zip(targets, files, strict=True):
-            final = Path(os.path.realpath(target))
-            try:
-                parts.append((_fill(final, content, clean), final))
-            except OSError as error:
-                raise SowError(f"Cannot write {target}: {error.strerror or error}.") from error
-        for part, final in parts:
-            try:
-                os.replace(part, final)
-            except OSError as error:
-                raise SowError(f"Cannot write {final}: {error.strerror or error}.") from error
+            with _explained(target):
+                parts.append(_fill(Path(os.path.realpath(target)), content, clean))
+        for target, part in zip(targets, parts, strict=True):
+            with _explained(target):
+                os.replace(part, os.path.realpath(target))
     return targets
+
+
+@contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SowError(f"Cannot write {target}: {error.strerror or error}.") from error
 
 
 def _fill(final: Path, content: Content, clean: ExitStack) -> Path:

@@ -12,14 +12,21 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from .errors import SowError
+from .outside.reading import open_file, parse_json
+from .outside.text import one_line
+from .pictures.reading import open_picture
 
 CHUNK = "sow"
 """Name of the PNG text chunk that carries a picture's settings as JSON."""
 
 
 def digest(path: str | Path) -> str:
-    """sha256 of a file, so that a repeat notices another picture under the same name."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    """sha256 of an ordinary file, so that a repeat notices another picture under the same name."""
+    made = hashlib.sha256()
+    with open_file(path, "the file") as file:
+        while block := file.read(2**20):
+            made.update(block)
+    return made.hexdigest()
 
 
 def png_bytes(picture: Image.Image, settings: dict[str, Any] | None = None) -> bytes:
@@ -34,21 +41,11 @@ def png_bytes(picture: Image.Image, settings: dict[str, Any] | None = None) -> b
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """The settings in a PNG of ours. Raises SowError if there are none."""
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            text = getattr(picture, "text", {}).get(CHUNK)
-    except FileNotFoundError:
-        raise SowError(f"No such picture: {path}.") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise SowError(f"Cannot read {path} as a PNG ({str(error)[:80]}).") from error
+    """The settings in a PNG of ours: a JSON object of whatever content. Raises SowError if there are none."""
+    text = getattr(open_picture(path), "text", {}).get(CHUNK)
     if not text:
-        raise SowError(f"{path} carries no settings: expected a PNG that `generate` wrote, unchanged.")
-    try:
-        made = json.loads(text)
-    except ValueError as error:
-        raise SowError(f"The settings in {path} are damaged; give the options by hand.") from error
+        raise SowError(f"{one_line(path)} carries no settings: expected a PNG that `generate` wrote, unchanged.")
+    made = parse_json(str(text), f"The settings in {one_line(path)}")
     if not isinstance(made, dict):
-        raise SowError(f"The settings in {path} are damaged; give the options by hand.")
+        raise SowError(f"The settings in {one_line(path)} are damaged; give the options by hand.")
     return made

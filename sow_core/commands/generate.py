@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--condition", action="append", metavar="IMG", help="a picture to keep; repeat for several")
     add("--mask", action="append", metavar="IMG",
-        help="its mask, white = keep (default, and for an empty name: its alpha, else all of it)")
+        help="its mask, white = keep, soft edges cut at half gray (default, and for '': its alpha, else all of it)")
     add("--prompt", metavar="TEXT", help="the scene")
     add("--negative", metavar="TEXT", help="what to avoid (default: the paper's negative prompt)")
     add("--suppress", metavar="TEXT", help="four-row guidance: what the surroundings must not repeat (cow_official)")

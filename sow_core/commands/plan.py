@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="IMG",
-        help="its mask, white = keep (default: its alpha)",
+        help="its mask, white = keep, soft edges cut at half gray (default: its alpha)",
     )
     add(
         "--name",

@@ -75,9 +75,9 @@ def load_condition(
 
     A photograph of 48 megapixels would take 0.6 GB as floats: it is resized before it becomes a tensor.
     """
-    picture, keep = (None if x is None else np.asarray(x) for x in load_kept(image, mask))
+    loaded = load_kept(image, mask)
     size = box.snap().height, box.snap().width
-    planes, kept = resize_kept([picture[..., c] for c in range(3)], keep, size)
+    planes, kept = resize_kept(loaded.planes(), loaded.weights(), size)
     weights = torch.ones(size) if kept is None else torch.from_numpy(kept)
     return Condition(torch.from_numpy(np.stack(planes)), weights, box, tuple(related))
 

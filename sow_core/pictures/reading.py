@@ -45,6 +45,15 @@ class Kept:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.picture, self.mask))
 
+    def planes(self) -> list[np.ndarray[Any, Any]]:
+        """Red, green and blue, uint8 [h, w] each."""
+        pixels = np.asarray(self.picture)
+        return [pixels[..., channel] for channel in range(3)]
+
+    def weights(self) -> np.ndarray[Any, Any] | None:
+        """The mask, uint8 [h, w]."""
+        return None if self.mask is None else np.asarray(self.mask)
+
 
 _read: weakref.WeakValueDictionary[tuple[Any, ...], Kept] = weakref.WeakValueDictionary()
 """Pictures that somebody still holds, so that a run which keeps its conditions decodes each of them once."""
@@ -71,7 +80,7 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
     except Image.DecompressionBombError:
         raise _too_large(name) from None
     except UnidentifiedImageError:
-        raise SowError(f"Cannot read {name} as a picture (it is of no format read here); give a PNG, JPEG or WebP.") from None
+        raise SowError(f"Cannot read {name} as a picture (no format read here); give a PNG, JPEG or WebP.") from None
     except MemoryError:
         raise SowError(f"Cannot read {name}: it does not fit into memory; make it smaller.") from None
     except Exception as error:  # what decoders raise for damaged files is not documented: struct.error, KeyError, ...
@@ -160,7 +169,7 @@ def _load_kept(path: Source, mask: Source | None) -> Kept:
     if mask is not None and kept.size != picture.size:
         expected, got = ("x".join(map(str, image.size)) for image in (picture, kept))
         raise SowError(f"Bad mask size. Expected {expected}, as {named(path)}, got {got} from {named(mask)}.")
-    highest = kept.getextrema()[1]
+    highest = int(np.asarray(kept).max())
     if highest < KEEP:
         raise nothing_kept(f"mask {named(mask)}" if mask is not None else f"alpha of {named(path)}", highest / 255)
     return Kept(picture, kept)

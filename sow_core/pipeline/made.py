@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import atomic_write_all
+from ..files import atomic_write_all, check_outputs
 from ..method.plan import build_plan
 from ..settings import png_bytes
 from .job import Job
@@ -58,7 +58,8 @@ class Made:
 
     def save(self, path: str | Path) -> list[Path]:
         """PNGs with their settings inside: `path`, or path_1, path_2, ... for several seeds. Raises SowError."""
-        return atomic_write_all(list(zip(self.names(path), self.pngs(), strict=True)))
+        inputs = [p for p in (*self.job.conditions, *self.job.masks) if isinstance(p, (str, Path))]
+        return atomic_write_all(list(zip(check_outputs(self.names(path), inputs), self.pngs(), strict=True)))
 
     def names(self, path: str | Path) -> list[Path]:
         """The file of each picture, if `path` is what the user called them."""

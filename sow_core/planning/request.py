@@ -75,13 +75,16 @@ class ConditionPicture:
         from ..pictures.reading import load_kept
         from ..pictures.resizing import resize_kept
 
-        image, weights = (None if x is None else np.asarray(x) for x in load_kept(path, mask))
-        scale = READ_SIDE / max(image.shape)
-        if scale < 1:
-            size = max(round(image.shape[0] * scale), 1), max(round(image.shape[1] * scale), 1)
-            planes, kept = resize_kept([image[..., c] for c in range(3)], weights, size)
-            return cls((np.stack(planes, -1) * 255).round().astype(np.uint8), kept, **others)
-        return cls(image, None if weights is None else weights.astype(np.float32) / 255, **others)
+        loaded = load_kept(path, mask)
+        width, height = loaded.picture.size
+        scale = READ_SIDE / max(width, height)
+        weights = loaded.weights()
+        if scale >= 1:
+            kept = None if weights is None else weights.astype(np.float32) / 255
+            return cls(np.asarray(loaded.picture), kept, **others)
+        size = max(round(height * scale), 1), max(round(width * scale), 1)
+        planes, kept = resize_kept(loaded.planes(), weights, size)
+        return cls((np.stack(planes, -1) * 255).round().astype(np.uint8), kept, **others)
 
     def shareable(self) -> Image.Image:
         """What may leave this machine: at most 512 px, flat grey outside of the mask, no metadata."""

@@ -364,7 +364,7 @@ def test_linked_values_are_refused_in_one_line(session: Session, files: tuple[st
 
     picture = Image.open(EXAMPLES / "mia.png")
     prompt["8"]["inputs"] |= {"width": picture.width, "height": picture.height}
-    fails(prompt, "5", "mask is empty")
+    fails(prompt, "5", "mask keeps nothing")
 
     prompt = demo(files[0])
     prompt["9"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["4", 0], "amount": 2}}

@@ -98,6 +98,14 @@ def test_mask_keeps_its_part_and_the_rest_is_gray():
     assert inverted.equal(masks)
 
 
+def test_a_mask_file_of_zeros_and_ones():
+    """Load Image divides it by 255."""
+    mask = torch.zeros(1, 96, 64)
+    mask[:, 48:] = 1.0
+    assert layout(mask=mask / 255).args[3].equal(layout(mask=mask).args[3])
+    assert layout(mask=mask / 255, invert_mask=True).args[3].equal(layout(mask=mask, invert_mask=True).args[3])
+
+
 def test_crop_to_mask_puts_the_masked_part_into_the_box():
     mask = torch.zeros(1, 96, 64)
     mask[:, 48:80, 16:48] = 1.0
@@ -159,7 +167,7 @@ def test_a_plan_places_what_nobody_drew():
     ({"condition": torch.rand(2, 96, 64, 3)}, "Expected 1 picture, got 2"),
     ({"mask": torch.ones(1, 50, 64)}, "Bad mask size. Expected 64x96, as the condition, got 64x50"),
     ({"mask": torch.ones(2, 96, 64)}, "Expected 1 mask"),
-    ({"mask": torch.zeros(1, 96, 64)}, "mask is empty"),
+    ({"mask": torch.zeros(1, 96, 64)}, "mask keeps nothing"),
     ({"condition": torch.full((1, 96, 64, 3), float("nan"))}, "NaN"),
     ({"bboxes": [{"x": 200, "y": 0, "width": 64, "height": 96}], "width": 256}, "outside the 256x192 canvas"),
     ({"background": torch.rand(2, 192, 256, 3)}, "Bad background batch"),

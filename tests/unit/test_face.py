@@ -82,7 +82,7 @@ def test_a_whole_config_stays_as_it_is(model, face):
         ({"box": (0, 0, 999, 8)}, "lies outside"),
         ({"box": (0, 0, 9)}, "four numbers"),
         ({"mask": Image.new("L", (5, 5), 255)}, "a picture in memory"),
-        ({"mask": Image.new("L", (32, 24), 0)}, "is empty"),
+        ({"mask": Image.new("L", (32, 24), 0)}, "keeps nothing"),
     ],
 )
 def test_bad_input_is_one_line(model, face, wrong, part):

@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sow_core.errors import SowError
-from sow_core.files import atomic_write
+from sow_core.files import atomic_write, atomic_write_all, check_outputs, check_writable
+from sow_core.settings import png_bytes
 
 
 def test_text_bytes_and_writers(tmp_path: Path) -> None:
@@ -44,3 +46,60 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         with pytest.raises(SowError, match="not writable"):
             atomic_write(tmp_path / "a", "x")
+
+
+def test_all_files_or_none(tmp_path: Path) -> None:
+    """A disk that fills while the second is written leaves the first as it was."""
+    old = atomic_write(tmp_path / "a", "old")
+
+    def full(file: object) -> None:
+        file.write(b"new")  # type: ignore[attr-defined]
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(SowError, match="b: No space left"):
+        atomic_write_all([(old, "new"), (tmp_path / "b", full)])
+    assert old.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "a\0b.png", "\ud800.png", "folder/" * 900 + "a.png"])
+def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SowError, match="Cannot write"):
+        check_writable(tmp_path / name)
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SowError, match="no ordinary file"):
+        check_writable(tmp_path / "pipe")
+
+
+def test_an_output_replaces_only_what_was_made_here(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (8, 8))
+    ours = (
+        ("a.png", png_bytes(picture)),
+        ("b.png", png_bytes(picture, {"prompt": "x" * 5000})),
+        ("c.json", b'{\n  "sow_plan": 1,\n'),
+        ("d.json", b'{"sow_report": 1}'),
+        ("e.png", b""),
+    )
+    for name, content in ours:
+        (tmp_path / name).write_bytes(content)
+        assert check_outputs([tmp_path / name]) == [tmp_path / name]
+    picture.save(tmp_path / "photo.png")
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    (tmp_path / "tqdm.py").write_text("x = 1")
+    for name in ("photo.png", "model_index.json", "tqdm.py"):
+        with pytest.raises(SowError, match=f"{name}: a file that was not made here lies there"):
+            check_outputs([tmp_path / name])
+
+
+def test_an_output_is_never_an_input(tmp_path: Path) -> None:
+    made = atomic_write(tmp_path / "a.png", png_bytes(Image.new("RGB", (8, 8))))
+    (tmp_path / "soft.png").symlink_to(made)
+    os.link(made, tmp_path / "hard.png")
+    for name in ("a.png", "soft.png", "hard.png", "../" + tmp_path.name + "/a.png"):
+        with pytest.raises(SowError, match="it is an input, or another output"):
+            check_outputs([tmp_path / name], [made])
+    with pytest.raises(SowError, match="another output"):
+        check_outputs([tmp_path / "n.png", tmp_path / "n.png"])

@@ -15,7 +15,8 @@ CORE = ROOT / "sow_core"
 FLOORS = (
     {"errors", "assets", "memory"},
     {"files", "outside"},
-    {"pictures", "settings"},
+    {"pictures"},
+    {"settings"},
     {"method"},
     {"backends", "planning", "comfyui", "retrieval"},
     {"pipeline"},

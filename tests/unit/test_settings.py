@@ -179,7 +179,7 @@ def test_a_png_carries_its_settings(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "No such picture"),
+        (None, "There is no picture"),
         (b"", "Cannot read"),
         (b"no picture at all", "Cannot read"),
         (png_bytes(Image.new("RGB", (8, 8))), "carries no settings"),

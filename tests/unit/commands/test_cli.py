@@ -304,9 +304,9 @@ def draw(name: str, size: tuple[int, int] = (32, 24), color: object = 0, mode: s
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (["--condition", "gone.png"], "No such picture: gone.png"),
-        (["--condition", "."], "Cannot read . as a picture"),
-        (["--mask", "gone.png"], "No such picture: gone.png"),
+        (["--condition", "gone.png"], "There is no picture gone.png"),
+        (["--condition", "."], "Cannot read the picture .: it is a folder"),
+        (["--mask", "gone.png"], "There is no picture gone.png"),
         (["--box", "1,2,3"], "expected four numbers"),
         (["--box", "a,b,c,d"], "expected four numbers"),
         (["--box", "0,0,nan,8"], "expected four numbers"),
@@ -343,7 +343,7 @@ def draw(name: str, size: tuple[int, int] = (32, 24), color: object = 0, mode: s
         (["--set", "cycles"], "expected NAME=VALUE"),
         (["--background", "no colour"], "Bad --background"),
         (["--from", "face.png"], "carries no settings"),
-        (["--from", "gone.png"], "No such picture"),
+        (["--from", "gone.png"], "There is no picture"),
         (["--mistake"], "Unrecognized arguments: --mistake"),
         (["--seed"], "expected one argument"),
         (["--out", "gone/a.png"], "the folder gone does not exist"),
@@ -397,9 +397,10 @@ def test_pictures_and_masks_that_cannot_be_used(refuse, place):
         "generate", *GOOD, "--mask", "small.png"
     )
     draw("black.png")
-    assert "mask black.png is empty" in refuse("generate", *GOOD, "--mask", "black.png")
+    said = refuse("generate", *GOOD, "--mask", "black.png")
+    assert "mask black.png keeps nothing: its brightest value is 0 of 255" in said
     draw("clear.png", color=(9, 9, 9, 0), mode="RGBA")
-    assert "alpha of clear.png is empty" in refuse("generate", "--condition", "clear.png", *rest)
+    assert "alpha of clear.png keeps nothing" in refuse("generate", "--condition", "clear.png", *rest)
 
 
 def test_a_mask_finer_than_a_cell(refuse, tiny):

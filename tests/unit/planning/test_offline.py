@@ -212,7 +212,7 @@ def test_bad_input_is_one_clear_line():
     for make, words in (
         (lambda: ConditionPicture(image[..., :1]), "RGB"),
         (lambda: ConditionPicture(image, FACE.mask[:9]), "mask size"),
-        (lambda: ConditionPicture(image, FACE.mask * 0), "empty"),
+        (lambda: ConditionPicture(image, FACE.mask * 0), "keeps nothing"),
         (lambda: ConditionPicture(image, kind="dog"), "kind"),
         (lambda: PlanRequest("x", ()), "1 to 8"),
         (lambda: PlanRequest("x", (ConditionPicture(image, box=Box(400, 0, 200, 200)),)), "Bad box"),

@@ -1,15 +1,18 @@
 """The command line: `python -m sow_core`, also installed as `sow`.
 
-Exit codes: 0 done; 2 bad usage or input, one line on stderr; 130 Ctrl-C; 1 anything else.
+Exit codes: 0 done; 2 bad usage or input, one line on stderr; 130 Ctrl-C; 143 terminated; 1 anything else.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from . import __version__
 from .errors import SowError
@@ -18,7 +21,7 @@ COMMANDS = {
     "generate": (".commands.generate", "keep a picture, grow a scene around it"),
     "plan": (".commands.plan", "where the picture goes, what belongs to it, a fuller prompt: a plan as JSON"),
     "describe": (".commands.describe", "what a preset does and costs"),
-    "submit": (".comfyui.submit", "run an API workflow on a ComfyUI server"),
+    "submit": (".commands.submit", "run an API workflow on a ComfyUI server"),
     "bench": (".commands.bench", "measure quality or speed (from a clone of the project)"),
 }
 
@@ -31,9 +34,13 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        args = _parse(sys.argv[1:] if argv is None else list(argv))
-        return args.run(args)
+        with _ends_in_order():
+            args = _parse(sys.argv[1:] if argv is None else list(argv))
+            return args.run(args)
     except SowError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -43,6 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who read our output has left; nor can the interpreter flush it on its way out
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+@contextlib.contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """SIGTERM unwinds as Ctrl-C does: half a file is removed, a run on a server is cancelled."""
+
+    def terminated(*_: object) -> None:
+        raise SystemExit(143)
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminated)
+    except ValueError:  # called in another thread than the main one, which alone may do this
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

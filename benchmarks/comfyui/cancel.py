@@ -81,7 +81,7 @@ def in_process() -> list[tuple[float, float]]:
 def once(server: Server, picture: str, number: int) -> tuple[float, float]:
     """Seconds from the request to the `execution_interrupted` message, and seconds of one model call."""
     client = server.client
-    with connect(client.address.websocket(client.client_id), proxy=None, max_size=None) as socket:
+    with connect(client.websocket_url, proxy=None, max_size=None) as socket:
         prompt, _ = client.queue(demo(picture, seed=number, cycles=100))
         stamps: list[float] = []
         asked = 0.0

@@ -49,7 +49,7 @@ class Session:
         from websockets.sync.client import connect
 
         self.client = server.client
-        self.socket = connect(self.client.address.websocket(self.client.client_id), proxy=None, max_size=None)
+        self.socket = connect(self.client.websocket_url, proxy=None, max_size=None)
 
     def queue(self, prompt: Prompt) -> Watched:
         prompt_id, errors = self.client.queue(prompt)
@@ -136,7 +136,7 @@ def test_the_nodes_are_there(server: Server) -> None:
 
 def test_help_pages_are_served(server: Server) -> None:
     for name in NODES:
-        page = server.client.request(f"/extensions/{PACK}/docs/{name}.md").decode("utf-8")
+        page = server.client.request(f"/extensions/{PACK}/docs/{name}.md").body.decode("utf-8")
         assert page.lstrip().startswith("#"), name
 
 
@@ -145,7 +145,7 @@ def test_the_workflows_are_templates(server: Server) -> None:
     listed = server.client.get("/workflow_templates")[PACK]
     assert "sow_1_demo" in listed and len(listed) >= 7
     for name in listed:
-        workflow = json.loads(server.client.request(f"/api/workflow_templates/{PACK}/{name}.json"))
+        workflow = json.loads(server.client.request(f"/api/workflow_templates/{PACK}/{name}.json").body)
         assert workflow["nodes"], name
 
 

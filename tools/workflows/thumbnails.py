@@ -17,7 +17,9 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from sow_core.comfyui.client import ComfyClient
-from sow_core.comfyui.submit import describe_failure, execute, load_workflow
+from sow_core.comfyui.refusals import describe_failure
+from sow_core.comfyui.submit import execute
+from sow_core.comfyui.workflow import load_workflow
 
 from .catalog import WORKFLOWS
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import struct
@@ -33,6 +34,9 @@ class Script:
     websocket: bool = True
     close_after: int | None = None  # drop the socket after so many messages
     known: bool = True  # whether /queue lists the run
+    repeat: bool = False  # send the messages again and again
+    moved: str = ""  # where the websocket redirects to
+    raw: dict = field(default_factory=dict)  # start of a path: the bytes (or status and bytes) that answer it
 
 
 class FakeComfy(ThreadingHTTPServer):
@@ -42,6 +46,7 @@ class FakeComfy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script = script
         self.posted: list[dict] = []
+        self.seen: list[tuple[str, str | None]] = []  # path and Authorization of every request
         self.uploads: dict[str, bytes] = {}
         self.cancelled: list[tuple[str, dict]] = []
         self.done = threading.Event()
@@ -59,6 +64,12 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args) -> None:
         pass
 
+    def parse_request(self) -> bool:
+        parsed = super().parse_request()
+        if parsed:
+            self.server.seen.append((self.path, self.headers.get("Authorization")))
+        return parsed
+
     def answer(self, value, status: int = 200, kind: str = "application/json") -> None:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
@@ -67,12 +78,22 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def raw(self) -> bool:
+        """Answer with what the script has for this path, if it has something."""
+        found = next((v for k, v in self.server.script.raw.items() if self.path.startswith(k)), None)
+        if found is not None:
+            status, body = found if isinstance(found, tuple) else (200, found)
+            self.answer(body, status, "text/html")
+        return found is not None
+
     def do_GET(self) -> None:
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         script = self.server.script
+        if self.raw():
+            return None
         if url.path == "/ws":
-            return self.websocket() if script.websocket else self.answer({}, 404)
+            return self.websocket() if script.websocket or script.moved else self.answer({}, 404)
         if url.path == "/view":
             data = script.files.get((query["type"], query["subfolder"], query["filename"]))
             return self.answer(data, kind="image/png") if data is not None else self.answer({}, 404)
@@ -91,14 +112,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path == "/upload/image":
+        if self.raw():
+            return None
+        path = urllib.parse.urlsplit(self.path).path
+        if path == "/upload/image":
             match = re.search(rb'filename="([^"]*)"\r\n.*?\r\n\r\n(.*)\r\n--', body, re.S)
             name = match.group(1).decode()
             self.server.uploads[name] = match.group(2)
             return self.answer({"name": f"up_{name}", "subfolder": "", "type": "input"})
         data = json.loads(body)
-        if self.path in ("/queue", "/interrupt"):
-            self.server.cancelled.append((self.path, data))
+        if path in ("/queue", "/interrupt"):
+            self.server.cancelled.append((path, data))
             return self.answer(b"")
         self.server.posted.append(data)
         if self.server.script.refusal is not None:
@@ -107,6 +131,11 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.queued.set()
 
     def websocket(self) -> None:
+        if self.server.script.moved:
+            self.send_response(307)
+            self.send_header("Location", self.server.script.moved)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         self.send_response(101)
         self.send_header("Upgrade", "websocket")
@@ -118,7 +147,8 @@ class Handler(BaseHTTPRequestHandler):
         if not self.server.queued.wait(10):
             return
         script = self.server.script
-        for index, message in enumerate(script.messages):
+        endless = itertools.cycle(script.messages) if script.repeat else script.messages
+        for index, message in enumerate(endless):
             if script.close_after == index:
                 self.server.done.set()
                 return

@@ -19,6 +19,7 @@ from .errors import SowError
 
 COMMANDS = {
     "generate": (".commands.generate", "keep a picture, grow a scene around it"),
+    "batch": (".commands.batch", "many jobs from a file, resumable; here or on a Ray cluster"),
     "plan": (".commands.plan", "where the picture goes, what belongs to it, a fuller prompt: a plan as JSON"),
     "describe": (".commands.describe", "what a preset does and costs"),
     "submit": (".commands.submit", "run an API workflow on a ComfyUI server"),

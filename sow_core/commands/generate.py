@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ..method.trace import Event
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse._ActionsContainer) -> None:
+    """What is to be made: the fields of Options, as they are said on a command line."""
     add = parser.add_argument
     add("--condition", action="append", metavar="IMG", help="a picture to keep; repeat for several")
     add("--mask", action="append", metavar="IMG",
@@ -32,9 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--plan", metavar="FILE.json", help="boxes, related regions and prompt from a plan file")
     add("--planner", choices=PLANNERS,
         help="who places what has no box (default: offline; gemini sends the masked picture and prompt to Google)")
-    add("--model", metavar="MODEL", help="demo, a diffusers folder, a .safetensors checkpoint or a hub id")
-    add("--config", metavar="FOLDER", help="for a checkpoint: a diffusers folder of its family (layout, tokenizer)")
-    add("--download", action="store_true", help="allow a hub id to be downloaded; otherwise only local files are read")
     add("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: normal)")
     add("--steps", type=int, metavar="N", help="DDIM steps of the whole noise range; levels move along")
     add("--cycles", type=int, metavar="N", help="cycles of one-way diffusion")
@@ -47,11 +45,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, metavar="N", help="random seed of the first picture (default: 0)")
     add("--count", type=int, metavar="N", help="pictures, with seeds seed, seed+1, ... (default: 1)")
     add("--paste-back", type=int, metavar="PX", help="lay the kept pixels over the result, feathered by PX pixels")
+
+
+def add_model(parser: argparse._ActionsContainer) -> None:
+    """With which model, and how it is loaded."""
+    add = parser.add_argument
+    add("--model", metavar="MODEL", help="demo, a diffusers folder, a .safetensors checkpoint or a hub id")
+    add("--config", metavar="FOLDER", help="for a checkpoint: a diffusers folder of its family (layout, tokenizer)")
+    add("--download", action="store_true", help="allow a hub id to be downloaded; otherwise only local files are read")
+    add("--device", metavar="DEVICE", help="cpu, cuda, mps (default: the best there is)")
+    add("--dtype", choices=DTYPES, help="of the UNet (default: float16 on cuda)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_options(parser)
+    add_model(parser)
+    add = parser.add_argument
     add("--out", metavar="FILE.png", help="the picture; with --count, FILE_1.png, ... (default: sow.png)")
     add("--sheet", metavar="FILE.png", help="a contact sheet: condition, canvas, each cycle, result")
     add("--report", metavar="FILE.json", help="plan, calls, rows, seconds, indicator, fidelity of the kept region")
-    add("--device", metavar="DEVICE", help="cpu, cuda, mps (default: the best there is)")
-    add("--dtype", choices=DTYPES, help="of the UNet (default: float16 on cuda)")
     add("--from", dest="source", metavar="FILE.png", help="repeat a picture from its settings; options given here win")
     add("--quiet", action="store_true", help="no progress bar")
 

@@ -102,7 +102,7 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
         related=related,
         background=parse_background(options.background) if options.background else None,
         config=config,
-        seeds=_seeds(options),
+        seeds=seeds_of(options),
         size=size,
         base=base,
         plan=options.plan or record,
@@ -111,7 +111,8 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
     )
 
 
-def _seeds(options: Options) -> list[int]:
+def seeds_of(options: Options) -> list[int]:
+    """One per picture, as `seeds`, or `seed` and `count`, say. Raises SowError."""
     if options.seeds is not None:
         seeds = list(options.seeds)
         if not 1 <= len(seeds) <= MOST_PICTURES or any(isinstance(s, bool) or not isinstance(s, int) for s in seeds):

@@ -21,6 +21,8 @@ COMMANDS = {
     "generate": (".commands.generate", "keep a picture, grow a scene around it"),
     "batch": (".commands.batch", "many jobs from a file, resumable; here or on a Ray cluster"),
     "plan": (".commands.plan", "where the picture goes, what belongs to it, a fuller prompt: a plan as JSON"),
+    "index": (".commands.index", "make a folder of pictures searchable"),
+    "find": (".commands.find", "the picture to keep, from a folder, by a picture and words"),
     "describe": (".commands.describe", "what a preset does and costs"),
     "submit": (".commands.submit", "run an API workflow on a ComfyUI server"),
     "bench": (".commands.bench", "measure quality or speed (from a clone of the project)"),

@@ -28,17 +28,19 @@ def nearest(vectors: np.ndarray, query: np.ndarray, count: int) -> tuple[np.ndar
     if vectors.ndim != 2 or query.shape != vectors.shape[1:]:
         raise SowError(f"Bad query: expected {list(vectors.shape[1:])} numbers, got {list(query.shape)}; re-index.")
     wanted = torch.from_numpy(np.array(query, np.float32))
-    rows, scores = torch.zeros(0, dtype=torch.long), torch.zeros(0)
+    rows, scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
     # numpy's half floats are converted one by one; torch does whole registers (with the same result).
     for first in range(0, len(vectors), CHUNK):
         found = _halves(vectors[first : first + CHUNK]).float() @ wanted
         if not bool((found.abs() <= SLACK).all()):
             raise SowError("The index holds vectors that are none: damaged; make it again with `sow index --anew`.")
-        best = torch.topk(found, min(count, len(found)))
-        rows = torch.cat((rows, best.indices + first))
-        scores = torch.cat((scores, best.values))
-    order = np.lexsort((rows.numpy(), -scores.numpy()))[:count]
-    return rows.numpy()[order], scores.numpy()[order]
+        least = torch.topk(found, min(count, len(found))).values[-1]  # which of equal ones topk takes is chance
+        good = (found >= least).nonzero()[:, 0]
+        rows = np.concatenate((rows, good.numpy() + first))
+        scores = np.concatenate((scores, found[good].numpy()))
+        order = np.lexsort((rows, -scores))[:count]
+        rows, scores = rows[order], scores[order]
+    return rows, scores
 
 
 def _halves(chunk: np.ndarray):  # type: ignore[no-untyped-def]  # noqa: ANN202 - torch is imported late

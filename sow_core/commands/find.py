@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SowError
-from ..files import atomic_write, check_writable
-from ..retrieval.sampler import Guidance, check_weight
+from ..errors import SowError, one_line
+from ..files import atomic_write, atomic_write_all, check_outputs
+from ..retrieval.guidance import Guidance, check_weight
 
 if TYPE_CHECKING:
     from ..retrieval.find import Answer, Query
@@ -69,8 +69,9 @@ def run(args: argparse.Namespace) -> int:
     answer = look_up(args.folder, index, encoder, vector, args.top, file, own)
     _say(args, index, answer)
     if args.sheet:
-        picture = sheet(args.folder, query, answer)
-        atomic_write(args.sheet, lambda out: picture.save(out, "PNG"))
+        from ..settings import png_bytes
+
+        atomic_write(args.sheet, png_bytes(sheet(args.folder, query, answer)))
     if args.copy_to:
         copy(args.folder, answer, args.copy_to)
     return 0
@@ -92,7 +93,7 @@ def check(args: argparse.Namespace) -> Query:
     if not args.folder.is_dir():
         raise SowError(f"No such folder: {args.folder}.")
     if args.sheet:
-        check_writable(args.sheet)
+        check_outputs([args.sheet], filter(None, (args.image, args.mask)))
     if args.mask and not args.image:
         raise SowError("A mask without a picture: --mask says which part of --image to ignore.")
     picture = load_picture(args.image)[0] if args.image else None
@@ -133,16 +134,11 @@ def _say(args: argparse.Namespace, index: Index, answer: Answer) -> None:
     else:
         for f in answer.found:
             copies = f" (and {len(f.copies)} copies)" if f.copies else ""
-            print(f"{f.score:.4f} {printable(f.name)}{copies}")
+            print(f"{f.score:.4f} {one_line(f.name)}{copies}")
     if answer.stale:
         print(f"note: {answer.stale} better ones are gone or changed; run `sow index` again.", file=sys.stderr)
     if not index.complete:
         print("note: the index is not finished; run `sow index` again.", file=sys.stderr)
-
-
-def printable(name: str) -> str:
-    """A file's name on one line, whatever is in it."""
-    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def sheet(folder: Path, query: Query, answer: Answer) -> Any:
@@ -160,7 +156,7 @@ def sheet(folder: Path, query: Query, answer: Answer) -> Any:
             shown = Image.composite(black, shown, query.hidden.convert("L").point(lambda v: 255 if v >= 128 else 0))
         tiles.append((" ".join(filter(None, (query.text, query.without and f"not {query.without}"))) or "query", shown))
     for rank, f in enumerate(answer.found[:SHEET_MOST], 1):
-        tiles.append((f"{rank}: {f.score:.3f} {printable(f.name)}", load_picture(folder / f.name)[0]))
+        tiles.append((f"{rank}: {f.score:.3f} {one_line(f.name)}", load_picture(folder / f.name)[0]))
     return contact_sheet(tiles)
 
 
@@ -172,7 +168,6 @@ def copy(folder: Path, answer: Answer, target: Path) -> None:
         raise SowError(f"{taken} is there already; choose another --copy-to.")
     try:
         target.mkdir(parents=True, exist_ok=True)
-        for old, new in pairs:
-            atomic_write(new, old.read_bytes())
+        atomic_write_all([(new, old.read_bytes()) for old, new in pairs])
     except OSError as error:
         raise SowError(f"Cannot copy to {target}: {error.strerror or error}.") from error

@@ -14,9 +14,10 @@ from PIL import Image
 
 from ..errors import SowError
 from ..files import check_writable
+from ..outside.reading import open_file
 from ..pictures.reading import load_picture
 from .encoders import Encoder, unit
-from .index import Entry, Index, is_inside, read_index, with_rows, write_index
+from .index import NAME, Entry, Index, is_inside, read_index, with_rows, write_index
 
 KINDS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 BATCH = 16
@@ -118,11 +119,18 @@ def update(
 
 
 def _start(file: Path, encoder: Encoder, anew: bool) -> Index:
+    if anew and file.is_file() and file.name != NAME and b'"sow_index"' not in _head(file):
+        raise SowError(f"Cannot write {file}: it is no index; choose another name, or move it.")
     if anew or not file.exists():
         return Index((), np.zeros((0, encoder.width), np.float16), encoder.identity, encoder.name)
     old = read_index(file)
     check_encoder(old, encoder, file)
     return old
+
+
+def _head(file: Path) -> bytes:
+    with open_file(file, "the index") as opened:
+        return opened.read(512)
 
 
 def check_encoder(index: Index, encoder: Encoder, file: Path) -> None:
@@ -182,7 +190,7 @@ def _fresh(
 def hash_file(path: Path) -> bytes:
     """sha256, read in blocks."""
     made = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_file(path, "the picture") as file:
         while block := file.read(BLOCK):
             made.update(block)
     return made.digest()

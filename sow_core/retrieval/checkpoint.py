@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from torch import Tensor
 
 from ..backends.components import readable
 from ..errors import SowError
+from ..outside.reading import open_file, parse_json
+from .guidance import Guidance
 from .prior import PriorConfig, PriorNet, paces
-from .sampler import Guidance
 
 PREFIX = "model.net."
 MADE_ANEW = re.compile(r"^(model\.)?noise_scheduler\.|(^|\.)_dummy$")
@@ -38,11 +38,8 @@ class Prior:
 
 def load_prior(path: Path, device: str = "cpu") -> Prior:
     """Raises SowError for a missing or damaged file, a pickle, and for missing, extra or misshapen tensors (named)."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-    except OSError as error:
-        raise SowError(f"Cannot read the prior {path}: {error.strerror or error}.") from error
+    with open_file(path, "the prior") as file:
+        head = file.read(4)
     if head.startswith(PICKLES):
         raise SowError(f"{path} is a pickle, which can run code when it is read. Convert it safely: "
                        f"python -m sow_core.retrieval.convert {path.name} prior.safetensors")
@@ -112,8 +109,8 @@ def _recommended(text: str | None, path: Path) -> tuple[Guidance, str]:
     if text is None:
         return Guidance(), ""
     try:
-        made: Any = json.loads(text)
+        made: Any = parse_json(text, str(path))
         values = {k: made["guidance"][k] for k in ("image", "text", "steps", "samples")}
         return Guidance(**values), str(made["encoder"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         raise SowError(f"{path} is damaged: its settings cannot be read.") from None

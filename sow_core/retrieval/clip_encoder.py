@@ -91,7 +91,7 @@ class ClipStates:
 def model_files(folder: Path, *kinds: str) -> list[Path]:
     """The weights of a model folder. Raises SowError if it is none of these kinds, or has no safetensors."""
     if not folder.is_dir():
-        raise SowError(f"No encoder {folder}: expected demo, or a folder with a CLIP model of transformers.")
+        raise SowError(f"There is no encoder {folder}: expected demo, or a folder with a CLIP model of transformers.")
     kind = json_object(folder / "config.json").get("model_type")
     if kind not in kinds:
         raise SowError(f"{folder} holds a model of type {str(kind)[:40]!r}; expected {' or '.join(kinds)}.")

@@ -6,6 +6,7 @@ Embeddings are raw, as long as their model makes them (the prior works on those)
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ..assets import asset_folder
 from ..errors import SowError
+from ..outside.reading import open_file
 
 DEMO = "demo"
 """Name of the embedded encoders."""
@@ -76,8 +78,8 @@ def weights_identity(kind: str, files: Sequence[Path]) -> str:
     made = hashlib.sha256()
     for path in files:
         try:
-            size = path.stat().st_size
-            with path.open("rb") as file:
+            with open_file(path, "the weights") as file:
+                size = os.fstat(file.fileno()).st_size
                 made.update(f"{path.name}:{size};".encode())
                 for at in (0, size // 2, max(size - SAMPLE, 0)):
                     file.seek(at)

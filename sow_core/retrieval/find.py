@@ -17,11 +17,11 @@ from .build import check_encoder, hash_file
 from .checkpoint import Prior
 from .encoders import Encoder, unit
 from .fusion import fuse
+from .guidance import Guidance
 from .index import Entry, Index
-from .sampler import Conditions, Guidance, sample, with_source
+from .sampler import Conditions, sample, with_source
 from .search import nearest
 
-METHODS = ("fusion", "compodiff")
 HIDDEN = 128
 """Gray values of a mask from here on up are not to be seen."""
 MOST = 10_000

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..errors import SowError
 from .encoders import unit
-from .sampler import check_weight
+from .guidance import check_weight
 
 
 def fuse(

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ import numpy as np
 
 from ..errors import SowError
 from ..files import atomic_write
+from ..outside.reading import open_file, parse_json
 
 NAME = ".sow_index.safetensors"
 """In the folder that it is of, unless another place was chosen."""
@@ -70,16 +72,18 @@ def index_file(folder: str | Path, chosen: str | Path | None = None) -> Path:
 
 def read_index(path: Path) -> Index:
     """Raises SowError if there is none, it is of another version, or damaged: never a part of one."""
+    if not path.exists():
+        raise SowError(f"No index {path}: make it with `sow index FOLDER`.")
+    if not path.is_file():
+        raise SowError(f"{path} is no index of ours; name another with --index.")
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_file(path, "the index") as file:
+            size = os.fstat(file.fileno()).st_size
             start, header = _header(file, size)
             tensors = {name: _tensor(path, file, start, header[name], name, size) for name in COLUMNS}
-    except FileNotFoundError:
-        raise SowError(f"No index {path}: make it with `sow index FOLDER`.") from None
     except OSError as error:
         raise SowError(f"Cannot read the index {path}: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise _damaged(path) from None
     return _checked(path, header.get("__metadata__"), tensors)
 
@@ -127,7 +131,7 @@ def _header(file: BinaryIO, size: int) -> tuple[int, dict[str, Any]]:
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(HEADER_MOST, size - 8):
         raise ValueError("no header")
-    header = json.loads(file.read(length))
+    header = parse_json(file.read(length), "The index", most_bytes=HEADER_MOST)
     if not isinstance(header, dict):
         raise ValueError("no header")
     return 8 + length, header

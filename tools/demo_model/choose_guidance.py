@@ -9,8 +9,9 @@ from torch import Tensor
 
 from sow_core.retrieval.demo_encoder import DemoEncoder
 from sow_core.retrieval.encoders import unit
+from sow_core.retrieval.guidance import Guidance
 from sow_core.retrieval.prior import PriorNet
-from sow_core.retrieval.sampler import Conditions, Guidance, sample, with_source
+from sow_core.retrieval.sampler import Conditions, sample, with_source
 
 from .gallery import Gallery, Question, build
 from .progress import bar

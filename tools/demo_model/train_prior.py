@@ -24,9 +24,10 @@ from sow_core.files import atomic_write
 from sow_core.retrieval.checkpoint import RECOMMENDED
 from sow_core.retrieval.demo_encoder import DemoEncoder
 from sow_core.retrieval.demo_nets import TOKENS, WIDTH
+from sow_core.retrieval.guidance import Guidance
 from sow_core.retrieval.prior import PriorConfig, PriorNet
 from sow_core.retrieval.priors import FILE
-from sow_core.retrieval.sampler import Guidance, alphas
+from sow_core.retrieval.sampler import alphas
 
 from . import checkpoint
 from .families import Member

@@ -33,7 +33,7 @@ class ColourEncoder:
         return torch.tensor(np.array(rows), dtype=torch.float32) * 3
 
     def texts(self, texts):
-        return torch.stack([sum((torch.eye(4)[i] for i, w in enumerate(WORDS) if w in t), torch.zeros(4)) for t in texts])
+        return torch.tensor([[float(word in text) for word in WORDS] for text in texts])
 
     def states(self, text):
         return self.texts([text or "dark"]).repeat(5, 1)

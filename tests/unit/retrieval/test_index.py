@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -10,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.retrieval.colours import ColourEncoder, paint
 
 from sow_core.errors import SowError
 from sow_core.retrieval.build import BATCH, list_pictures, update
 from sow_core.retrieval.encoders import unit
 from sow_core.retrieval.index import NAME, Entry, Index, is_inside, read_index, write_index
-from unit.retrieval.colours import ColourEncoder, paint
 
 
 def refuse(text, call):
@@ -119,8 +118,8 @@ def test_a_killed_run_goes_on(tmp_path):
         "        if self.seen >= 32: os.kill(os.getpid(), {signal})\n"
         "        return super().pictures(p, hidden)\n"
         "update(Path({folder!r}), Path({folder!r}) / {name!r}, Dies(), save_every=-1)\n"
-    ).format(root=str(Path(__file__).parents[3]), here=str(Path(__file__).parents[2]), signal=int(getattr(signal, "SIGKILL", 9)),
-             folder=str(tmp_path), name=NAME)  # fmt: skip
+    ).format(root=str(Path(__file__).parents[3]), here=str(Path(__file__).parents[2]), folder=str(tmp_path), name=NAME,
+             signal=int(getattr(signal, "SIGKILL", 9)))  # fmt: skip
     died = subprocess.run([sys.executable, "-c", code], capture_output=True)
     assert died.returncode != 0
     assert len(read_index(tmp_path / NAME).entries) == 32
@@ -213,7 +212,8 @@ def test_a_damaged_index_is_refused_or_the_same(whole, tmp_path_factory, data):
     assert found.entries == known.entries and found.vectors.shape == known.vectors.shape
 
 
-@pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "C:/x.png", "a//x.png", "..\\x.png", "\0.png"])
+@pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "C:/x.png", "a//x.png", "..\\x.png",
+                                  "\0.png"])  # fmt: skip
 def test_names_that_climb_are_no_names(tmp_path, name):
     assert not is_inside(name)
     path = tmp_path / NAME

@@ -14,7 +14,7 @@ import torch
 
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.backends.painting import paint
-from sow_core.method.box import Box
+from sow_core.method.box import CELL, Box
 from sow_core.method.condition import Condition, Layout, make_layout, to_tensor
 from sow_core.method.config import SowConfig
 from sow_core.method.plan import build_plan
@@ -47,7 +47,7 @@ def plain(backend: DiffusersBackend, side: int, count: int = 1, steps: int = STE
     """Text-to-image without any of ours: DDIM with guidance, decoded."""
     schedule = backend.schedule(steps)
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(count, 4, side // 8, side // 8, generator=generator).to(backend.device)
+    x = torch.randn(count, 4, side // CELL, side // CELL, generator=generator).to(backend.device)
     for level in range(steps, 0, -1):
         negative, positive = backend.predict(x, schedule, level, ("negative", "positive"))
         x = ddim_step(x, negative + 7.5 * (positive - negative), schedule, level, level - 1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..sow_core.errors import SowError
-from ..sow_core.method.box import Box
+from ..sow_core.method.box import Box, check_inside
 
 FORMS = "a box {x, y, width, height}, a list of them, or one of both as JSON"
 RELATED = "related"
@@ -89,8 +89,4 @@ def placement_of(boxes: Sequence[tuple[Box, str]]) -> Placement | None:
 
 def check_placement(placement: Placement, width: int, height: int) -> None:
     """Raise SowError if a box does not fit the canvas of width x height px."""
-    if not placement.box.inside(width, height):
-        raise SowError(f"The box {placement.box} lies outside the {width}x{height} canvas; move or shrink it.")
-    for box in placement.related:
-        if box.clip(width, height).area == 0:
-            raise SowError(f"The related region {box} lies outside the {width}x{height} canvas; move it.")
+    check_inside(width, height, [placement.box], [placement.related])

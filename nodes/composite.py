@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ..sow_core.errors import SowError
 from ..sow_core.method.condition import Layout, kept_mask
-from ..sow_core.pictures.composite import feathered
+from ..sow_core.pictures.composite import feathered, laid_over
 
 
 def paste_back(image: Tensor, layout: Layout, feather: int, strength: float) -> tuple[Tensor, Tensor]:
@@ -19,5 +18,4 @@ def paste_back(image: Tensor, layout: Layout, feather: int, strength: float) -> 
         raise SowError(f"Bad image size. Expected {layout.width}x{layout.height}, as the layout, "
                        f"got {image.shape[2]}x{image.shape[1]}.")
     alpha = feathered(kept_mask(layout), feather) * strength
-    canvas = layout.canvas.movedim(0, -1)[None].to(image)
-    return torch.lerp(image[..., :3], canvas, alpha.to(image)[None, ..., None]), alpha[None]
+    return laid_over(image[..., :3].movedim(-1, 1), layout.canvas, alpha).movedim(1, -1), alpha[None]

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..sow_core.errors import SowError
-from ..sow_core.method.condition import check_size
+from ..sow_core.method.box import CELL, SIDES, check_size
 from . import layout as L
 from .boxes import check_placement, parse_boxes, placement_of
 from .composite import paste_back
@@ -34,10 +34,10 @@ class SOWLayout(io.ComfyNode):
             inputs=[
                 io.Image.Input("condition", tooltip="The picture to keep: a face, part of an animal, the front of a "
                                                     "car. One picture; chain another SOW Layout for a second one."),
-                io.Int.Input("width", default=512, min=64, max=8192, step=8,
+                io.Int.Input("width", default=512, min=SIDES[0], max=SIDES[1], step=CELL,
                              tooltip="Width of the finished picture in pixels, a multiple of 8. Stay near the size "
                                      "that the checkpoint was trained at (SD 1.5: 512, SDXL: 1024)."),
-                io.Int.Input("height", default=512, min=64, max=8192, step=8,
+                io.Int.Input("height", default=512, min=SIDES[0], max=SIDES[1], step=CELL,
                              tooltip="Height of the finished picture in pixels, a multiple of 8."),
                 io.Combo.Input("fit", options=list(L.FITS), default="fit",
                                tooltip="How the picture meets its box. fit: the box shrinks to the picture's "

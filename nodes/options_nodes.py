@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from comfy_api.latest import io
 
 from ..sow_core.errors import SowError
@@ -12,6 +10,9 @@ from ..sow_core.method.modulation import Modulation
 from .settings import parse_levels
 from .sockets import SowAttention, SowCycle
 
+NORMAL, USUAL = SowConfig(), Modulation()
+"""The defaults of both nodes."""
+LEVELS = ",".join(map(str, NORMAL.preserve))
 SAME = -1.0
 """guidance_inside: as outside."""
 
@@ -19,7 +20,7 @@ SAME = -1.0
 class SOWCycleOptions(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        normal = SowConfig()
+        normal = NORMAL
         return io.Schema(
             node_id="SOW_CycleOptions",
             display_name="SOW Cycle Options",
@@ -34,7 +35,7 @@ class SOWCycleOptions(io.ComfyNode):
                 io.Int.Input("lo", default=normal.lo, min=0, max=9,
                              tooltip="Level down to which a cycle denoises, below hi (5: about t = 500). Lower "
                                      "makes a cycle longer and each one count more."),
-                io.String.Input("preserve", default="4,3",
+                io.String.Input("preserve", default=LEVELS,
                                 tooltip="Levels below lo at which the condition is written back while refining. "
                                         "More and lower ones keep it more exactly; 0 keeps it with a hard seam; empty "
                                         "lets it change freely."),
@@ -89,13 +90,14 @@ class SOWCycleOptions(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, hi=7, lo=5, preserve="4,3", coverage=0.5, trajectory="invert", invert_on="crop",
-                        init="invert", fill="gray") -> bool | str:
+    def validate_inputs(cls, hi=NORMAL.hi, lo=NORMAL.lo, preserve=LEVELS, coverage=NORMAL.coverage,
+                        trajectory=NORMAL.trajectory, invert_on=NORMAL.invert_on, init=NORMAL.init,
+                        fill=NORMAL.fill) -> bool | str:
         values = {"hi": hi, "lo": lo, "preserve": preserve, "coverage": coverage, "trajectory": trajectory,
                   "invert_on": invert_on, "init": init, "fill": fill}
         try:
             if None not in values.values():
-                replace(SowConfig(), **(values | {"preserve": parse_levels(preserve)}))
+                NORMAL.changed(**(values | {"preserve": parse_levels(preserve)}))
         except SowError as error:
             return str(error)
         return True
@@ -103,7 +105,7 @@ class SOWCycleOptions(io.ComfyNode):
     @classmethod
     def execute(cls, hi, lo, preserve, cycle_eta, refine_eta, guidance_inside, unguided_tail, inversion_guidance,
                 trajectory, invert_on, init, fill, coverage, grid, adaptive, min_cycles, tolerance,
-                inversion_stride=2) -> io.NodeOutput:
+                inversion_stride=NORMAL.inversion_stride) -> io.NodeOutput:
         values = {
             "hi": hi, "lo": lo, "preserve": parse_levels(preserve), "cycle_eta": cycle_eta, "refine_eta": refine_eta,
             "guidance_inside": None if guidance_inside < 0 else guidance_inside, "unguided_tail": unguided_tail,
@@ -111,14 +113,14 @@ class SOWCycleOptions(io.ComfyNode):
             "fill": fill, "coverage": coverage, "grid_shift": int(grid == "t 701"), "adaptive": adaptive,
             "min_cycles": min_cycles, "tolerance": tolerance, "inversion_stride": inversion_stride,
         }
-        SowConfig().changed(**values)  # a value that was linked is checked here
+        NORMAL.changed(**values)  # a value that was linked is checked here
         return io.NodeOutput(values)
 
 
 class SOWAttentionOptions(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        usual = Modulation()
+        usual = USUAL
 
         def rate(name: str, what: str) -> io.Input:
             return io.Float.Input(name, default=getattr(usual, name), min=0.0, max=10.0, step=0.05, round=0.001,
@@ -162,7 +164,7 @@ class SOWAttentionOptions(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, suppress=2.0, enhance=1.0, form="bias") -> bool | str:
+    def validate_inputs(cls, suppress=USUAL.suppress, enhance=USUAL.enhance, form=USUAL.form) -> bool | str:
         try:
             if None not in (suppress, enhance, form):
                 Modulation(suppress=suppress, enhance=enhance, form=form)

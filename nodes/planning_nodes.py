@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..sow_core.errors import SowError
-from ..sow_core.method.condition import check_size
+from ..sow_core.method.box import CELL, SIDES, check_size
 from ..sow_core.planning.instructions import as_text
 from ..sow_core.planning.language import MODES
 from ..sow_core.planning.planner import DEFAULT_MODEL, FAILURES, PlannerOptions, plan_layout
@@ -31,9 +31,9 @@ def scene_inputs() -> list[io.Input]:
 
 def size_inputs() -> list[io.Input]:
     return [
-        io.Int.Input("width", default=512, min=64, max=8192, step=8,
+        io.Int.Input("width", default=512, min=SIDES[0], max=SIDES[1], step=CELL,
                      tooltip="Width of the finished picture in pixels, as in SOW Layout."),
-        io.Int.Input("height", default=512, min=64, max=8192, step=8,
+        io.Int.Input("height", default=512, min=SIDES[0], max=SIDES[1], step=CELL,
                      tooltip="Height of the finished picture in pixels, as in SOW Layout."),
     ]
 

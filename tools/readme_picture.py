@@ -15,7 +15,7 @@ from PIL import Image
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.backends.painting import paint
 from sow_core.files import atomic_write
-from sow_core.method.box import Box
+from sow_core.method.box import CELL, Box
 from sow_core.method.condition import load_condition, make_layout, to_picture
 from sow_core.method.plan import build_plan
 from sow_core.method.presets import preset
@@ -38,7 +38,7 @@ def main() -> int:
     backend = DiffusersBackend.load("demo")
     advice = backend.parts.recommended
     plan = build_plan(replace(preset("normal"), guidance=advice.get("guidance", 7.5)))
-    side = backend.parts.unet.config.sample_size * 8
+    side = backend.parts.unet.config.sample_size * CELL
     scale = side / 128
     box = Box(*(round(v * scale) for v in (BOX.x, BOX.y, BOX.width, BOX.height)))
     sheet = Image.new("RGB", ((SIDE + GAP) * len(CASES) - GAP, 2 * SIDE + GAP), "white")

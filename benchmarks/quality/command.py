@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
+
+from .defaults import CASES, QUICK_CASES
 
 SETTING_NAMES = ("normal", "style", "attribute")
-QUICK_CASES, CASES = 2, 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from . import report
     from .session import Options, Session
 
     session = Session(Options.check(args))
     session.sample_and_measure()
-    paths = session.report()
+    paths = report.write(session)
     if args.publish:
         from .publish import publish
 
@@ -44,15 +45,3 @@ def run(args: argparse.Namespace) -> int:
     for line in session.skipped:
         print(f"skipped: {line}", file=sys.stderr)
     return 0
-
-
-def folder(text: str) -> Path:
-    """A folder, made if missing. Raises SowError if that cannot be."""
-    from sow_core.errors import SowError
-
-    path = Path(text)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SowError(f"Cannot make the folder {path}: {error.strerror or error}.") from error
-    return path

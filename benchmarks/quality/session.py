@@ -14,10 +14,9 @@ from sow_core.assets import asset_folder
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.errors import SowError
 
-from . import report
 from .cases import SETTINGS, Case, render_cases
 from .classifier import TextClassifier
-from .command import CASES, QUICK_CASES, folder
+from .defaults import CASES, QUICK_CASES
 from .judging import Panel
 from .measuring import Measures
 from .methods import PLAIN, Method, Recommended, choose
@@ -104,10 +103,6 @@ class Session:
             picture = self.pictures.path(method, case)
             self.rows.append(self.measures.make(method, case, layout, picture, made))
 
-    def report(self) -> list[Path]:
-        """Write summary.json, tables and sheets; the paths."""
-        return report.write(self)
-
 
 def weights_digest(backend: DiffusersBackend) -> str:
     """Of the UNet's and the VAE's weights: another model's pictures are never taken for this one's."""
@@ -117,3 +112,13 @@ def weights_digest(backend: DiffusersBackend) -> str:
             digest.update(name.encode())
             digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def folder(text: str) -> Path:
+    """A folder, made if missing. Raises SowError if that cannot be."""
+    path = Path(text)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SowError(f"Cannot make the folder {path}: {error.strerror or error}.") from error
+    return path

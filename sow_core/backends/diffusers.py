@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SowError
+from ..method.box import CELL
 from ..method.modulation import AttentionControl
 from ..method.schedule import Schedule
 from .components import Components
@@ -158,7 +159,8 @@ class DiffusersBackend:
         extra = {}
         if pooled is not None:
             # SDXL's size conditioning: original size, crop offset, target size, of *this* latent.
-            size = torch.tensor([height * 8, width * 8, 0, 0, height * 8, width * 8], device=self.device)
+            pixels = (height * CELL, width * CELL)
+            size = torch.tensor([*pixels, 0, 0, *pixels], device=self.device)
             times = size.to(unet.dtype).repeat(len(rows) * count, 1)
             extra["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": times}
         if control is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ from ..errors import SowError
 
 CELL = 8
 """Pixels per latent cell of every Stable Diffusion VAE (f = 8)."""
+
+SIDES = (64, 8192)
+"""Shortest and longest side of a canvas, px."""
 
 
 @dataclass(frozen=True, order=True)
@@ -99,3 +102,27 @@ class Box:
 
     def __str__(self) -> str:
         return f"{self.x},{self.y},{self.width},{self.height}"
+
+
+def check_size(width: int, height: int) -> None:
+    """Raises SowError unless a canvas's sides are multiples of a cell within `SIDES`."""
+    for name, value in (("width", width), ("height", height)):
+        if value % CELL or not SIDES[0] <= value <= SIDES[1]:
+            low, high = SIDES
+            raise SowError(f"Bad {name} {value}: expected a multiple of {CELL} from {low} to {high} px.")
+
+
+def check_inside(
+    width: int, height: int, boxes: Sequence[Box | None], related: Iterable[Sequence[Box]] = ()
+) -> None:
+    """Raises SowError for a box that leaves the canvas of width x height px, or a related region that misses it.
+
+    boxes: one a condition, None where there is none yet; related: the regions of each condition.
+    """
+    for number, box in enumerate(boxes, start=1):
+        if box is not None and not box.inside(width, height):
+            name = f"box {number}" if len(boxes) > 1 else "box"
+            raise SowError(f"The {name} {box} lies outside the {width}x{height} canvas; move or shrink it.")
+    for area in (area for regions in related for area in regions):
+        if area.clip(width, height).area == 0:
+            raise SowError(f"The related region {area} lies outside the {width}x{height} canvas; move it.")

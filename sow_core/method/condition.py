@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import SowError
 from ..pictures.reading import Source, load_kept, nothing_kept
 from ..pictures.resizing import resize_kept
-from .box import CELL, Box
+from .box import CELL, Box, check_inside, check_size
 from .config import Fill
 from .regions import Regions, cell_coverage
 
@@ -147,13 +147,6 @@ def kept_mask(layout: Layout) -> Tensor:
     return mask
 
 
-def check_size(width: int, height: int) -> None:
-    """Raises SowError unless the canvas is a multiple of 8 px, 64 to 8192."""
-    for name, value in (("width", width), ("height", height)):
-        if value % CELL or not 64 <= value <= 8192:
-            raise SowError(f"Bad {name} {value}: expected a multiple of {CELL} from 64 to 8192 px.")
-
-
 def make_layout(
     conditions: Sequence[Condition],
     width: int,
@@ -173,16 +166,11 @@ def make_layout(
     check_size(width, height)
     if not conditions:
         raise SowError("No condition: expected at least one picture to keep.")
+    check_inside(width, height, [c.box for c in conditions], (c.related for c in conditions))
     canvas = _background(background, width, height)
     under = canvas.clone()
     prepared = []
-    for number, condition in enumerate(conditions, start=1):
-        name = f"box {number}" if len(conditions) > 1 else "box"
-        if not condition.box.inside(width, height):
-            raise SowError(f"The {name} {condition.box} lies outside the {width}x{height} canvas; move or shrink it.")
-        for area in condition.related:
-            if area.clip(width, height).area == 0:
-                raise SowError(f"The related region {area} lies outside the {width}x{height} canvas; move it.")
+    for condition in conditions:
         item = prepare(condition, condition.box.snap_inside(width, height), coverage, fill)
         prepared.append(item)
         window = _window(canvas, item.box)

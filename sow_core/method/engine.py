@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import SowError
 from .backend import Backend
+from .box import CELL
 from .encoded import EncodedLayout, check_finite
 from .modulation import AttentionControl
 from .noise import NoiseSource
@@ -102,7 +103,7 @@ class _Run:
     def _store(self, level: int, crop: Tensor, index: int) -> None:
         """Write a crop's latent into the canvas-sized trajectory; a later condition covers an earlier one."""
         box = self.layout.conditions[index].box
-        y, x = box.y // 8, box.x // 8
+        y, x = box.y // CELL, box.x // CELL
         owned = self.layout.regions.condition[index].to(crop)[None, None]
         base = self.stored.get(level)
         if base is None:

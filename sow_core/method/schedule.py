@@ -63,11 +63,6 @@ class Schedule:
         )
 
     @classmethod
-    def from_sigmas(cls, sigmas: Sequence[float], times: Sequence[float]) -> Schedule:
-        """A VE schedule (a = 1, b = sigma), levels in rising order of noise."""
-        return cls(a=(1.0,) * len(sigmas), b=tuple(map(float, sigmas)), t=tuple(map(float, times)))
-
-    @classmethod
     def from_flow(cls, times: Sequence[float]) -> Schedule:
         """A rectified-flow schedule (a = 1 - t, b = t), t in [0, 1), rising."""
         return cls(a=tuple(1.0 - t for t in times), b=tuple(map(float, times)), t=tuple(map(float, times)))

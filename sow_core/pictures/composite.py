@@ -12,8 +12,12 @@ def paste_back(images: Tensor, canvas: Tensor, kept: Tensor, feather: int = 8) -
 
     The edge is blended over `feather` px inside the mask, so nothing of the condition's surroundings comes along.
     """
-    alpha = feathered(kept, feather)[None, None].to(images)
-    return torch.lerp(images, canvas[None].to(images).expand_as(images), alpha)
+    return laid_over(images, canvas, feathered(kept, feather))
+
+
+def laid_over(images: Tensor, canvas: Tensor, alpha: Tensor) -> Tensor:
+    """[N, 3, H, W] mixed with the canvas [3, H, W] by `alpha` [H, W], 0..1."""
+    return torch.lerp(images, canvas[None].to(images).expand_as(images), alpha[None, None].to(images))
 
 
 def feathered(mask: Tensor, feather: int) -> Tensor:

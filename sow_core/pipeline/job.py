@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SowError
-from ..method.box import CELL, Box
+from ..method.box import Box, check_inside, check_size
 from ..method.config import NEGATIVE_PROMPT, SowConfig
 from ..method.overrides import override, with_config
 from ..method.presets import preset
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..planning.schema import LayoutPlan
     from .options import Picture
 
-SIZES = (64, 8192)
-"""Smallest and largest side of a canvas, px."""
 MOST_PICTURES = 64
 """In one run: they share a batch."""
 PLANNERS = ("offline", "gemini", "none")
@@ -90,7 +88,7 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
         raise SowError(f"Bad --paste-back {options.paste_back}: expected 0 to 256 px.")
     size = parse_size(options.size) if options.size else None
     if size:
-        check_boxes(size, boxes, related)
+        check_inside(*size, boxes, related)
     return Job(
         options=options,
         conditions=conditions,
@@ -185,9 +183,7 @@ def parse_size(size: str | tuple[int, int]) -> tuple[int, int]:
         width, height = (int(p) for p in parts)
     except ValueError:
         raise SowError(f"Bad --size {text!r}: expected WxH, for example 512x512.") from None
-    for value in (width, height):
-        if value % CELL or not SIZES[0] <= value <= SIZES[1]:
-            raise SowError(f"Bad --size {text}: expected multiples of {CELL} from {SIZES[0]} to {SIZES[1]} px.")
+    check_size(width, height)
     return width, height
 
 
@@ -202,13 +198,3 @@ def parse_background(given: Picture) -> tuple[float, float, float] | Image.Image
     except ValueError:
         raise SowError(f"Bad --background {given!r}: expected a colour name, #rrggbb, or a picture.") from None
     return (red / 255, green / 255, blue / 255)
-
-
-def check_boxes(size: tuple[int, int], boxes: Sequence[Box | None], related: Sequence[Sequence[Box]]) -> None:
-    """Raises SowError for a box that leaves the canvas, or a related region that misses it."""
-    for box in [b for b in boxes if b is not None]:
-        if not box.inside(*size):
-            raise SowError(f"The box {box} lies outside the {size[0]}x{size[1]} canvas; move or shrink it.")
-    for area in (b for group in related for b in group):
-        if area.clip(*size).area == 0:
-            raise SowError(f"The related region {area} lies outside the {size[0]}x{size[1]} canvas; move it.")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SowError
-from .job import Job, check_boxes
+from ..method.box import check_inside
+from .job import Job
 
 if TYPE_CHECKING:
     from ..method.condition import Layout
@@ -21,7 +22,7 @@ def place(
 
     What the user gave stays. None if there was nothing to plan. `say` is told what a plan reports.
     """
-    check_boxes(size, job.boxes, job.related)
+    check_inside(*size, job.boxes, job.related)
     given = job.plan if not isinstance(job.plan, dict) else None
     if given is not None:
         plan = saved_plan(given, job, size) if isinstance(given, (str, Path)) else fitting(given, job, "The plan")
@@ -34,7 +35,7 @@ def place(
     job.related = [given or [r.box for r in c.related] for c, given in planned]
     job.prompt = plan.prompt or job.prompt
     job.negative = plan.negative or job.negative
-    check_boxes(size, job.boxes, job.related)
+    check_inside(*size, job.boxes, job.related)
     if given is not None or job.planner != "offline":
         say(plan.report())
     return plan

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SowError
-from ..method.box import Box
+from ..method.box import Box, check_inside
 from .schema import Frame
 from .text import TokenCounter
 
@@ -128,10 +128,7 @@ class PlanRequest:
             raise SowError(
                 f"Expected 1 to {MOST_CONDITIONS} conditions to plan for, got {len(self.conditions)}."
             )
-        for condition in self.conditions:
-            if condition.box is not None and not condition.box.inside(self.frame.width, self.frame.height):
-                canvas = f"{self.frame.width}x{self.frame.height}"
-                raise SowError(f"Bad box {condition.box}: expected it inside the {canvas} canvas.")
+        check_inside(self.frame.width, self.frame.height, [condition.box for condition in self.conditions])
 
     @property
     def parts(self) -> str:

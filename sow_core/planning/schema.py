@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SowError
-from ..method.box import CELL, Box
+from ..method.box import CELL, Box, check_size
 
 VERSION = 1
 """Of the JSON form, in its key `sow_plan`. Readers accept this and older ones."""
@@ -44,18 +44,14 @@ class SizeRule:
 
 @dataclass(frozen=True)
 class Frame:
-    """The canvas in px (multiples of 8, at least 64) and the size rule on it."""
+    """The canvas in px and the size rule on it. Raises SowError for sides that no canvas has."""
 
     width: int = REFERENCE
     height: int = REFERENCE
     rule: SizeRule = field(default_factory=SizeRule)
 
     def __post_init__(self) -> None:
-        for side in (self.width, self.height):
-            if not 64 <= side <= 8192 or side % CELL:
-                raise SowError(
-                    f"Bad canvas {self.width}x{self.height}: expected multiples of {CELL} from 64 to 8192 px."
-                )
+        check_size(self.width, self.height)
 
     @property
     def sides(self) -> tuple[int, int]:

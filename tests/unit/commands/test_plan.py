@@ -99,7 +99,7 @@ def test_stop_and_fall_back(face, capsys):
         (["--prompt", "x"], "Nothing to place"),
         (["--condition", "FACE"], "No scene"),
         (["--condition", "FACE", "--prompt", "x", "--size", "5"], "--size"),
-        (["--condition", "FACE", "--prompt", "x", "--size", "500x500"], "multiples of 8"),
+        (["--condition", "FACE", "--prompt", "x", "--size", "500x500"], "multiple of 8"),
         (["--condition", "FACE", "--prompt", "x", "--min-size", "400", "--max-size", "300"], "size limits"),
         (["--condition", "FACE", "--prompt", "x", "--name", "a", "--name", "b"], "2 --name for 1"),
         (["--condition", "FACE", "--prompt", "x", "--box", "1,2"], "--box"),

@@ -12,7 +12,7 @@ from sow_core.errors import SowError
 from sow_core.method.schedule import Schedule, add_noise, ddim_step, invert_step, renoise, step_std, to_x0
 
 VP = Schedule.from_alphas_cumprod(sd_alphas(), 10)
-VE = Schedule.from_sigmas([0.04, 0.3, 0.6, 1.2, 2.3, 5.0], range(6))
+VE = Schedule((1.0,) * 6, (0.04, 0.3, 0.6, 1.2, 2.3, 5.0), tuple(map(float, range(6))))
 FLOW = Schedule.from_flow([0.0, 0.2, 0.4, 0.6, 0.8, 0.95])
 ANY = [VP, VE, FLOW]
 
@@ -91,7 +91,7 @@ def test_renoising_of_the_cycle_is_mostly_fresh() -> None:
 
 def test_ve_and_vp_are_one_schedule_in_two_scales() -> None:
     """Divided by a, every VP state is the VE state of the same sigma."""
-    ve = Schedule.from_sigmas([VP.sigma(k) for k in range(11)], VP.t)
+    ve = Schedule((1.0,) * 11, tuple(VP.sigma(k) for k in range(11)), VP.t)
     x, eps, noise = torch.randn(3, 64)
     for vp_x, ve_x in (
         (ddim_step(x, eps, VP, 7, 6, 1.0, noise) / VP.a[6], ddim_step(x / VP.a[7], eps, ve, 7, 6, 1.0, noise)),

@@ -215,7 +215,7 @@ def test_bad_input_is_one_clear_line():
         (lambda: ConditionPicture(image, FACE.mask * 0), "keeps nothing"),
         (lambda: ConditionPicture(image, kind="dog"), "kind"),
         (lambda: PlanRequest("x", ()), "1 to 8"),
-        (lambda: PlanRequest("x", (ConditionPicture(image, box=Box(400, 0, 200, 200)),)), "Bad box"),
+        (lambda: PlanRequest("x", (ConditionPicture(image, box=Box(400, 0, 200, 200)),)), "lies outside"),
         (lambda: PlannerOptions("gpt"), "Bad planner"),
         (lambda: PlannerOptions(on_failure="cry"), "Bad on_failure"),
     ):

@@ -238,7 +238,7 @@ def test_size_rule_of_the_paper():
         with pytest.raises(SowError, match="size limits"):
             SizeRule(low, high)
     for side in (0, 60, 100, 9000):
-        with pytest.raises(SowError, match="canvas"):
+        with pytest.raises(SowError, match="Bad width"):
             Frame(side, 512)
 
 
@@ -334,7 +334,7 @@ def test_faults_of_a_plan_are_one_clear_line():
         ('{"box": [9000, 0, 200, 200], "prompt": "x"}', "outside of the 512x512 canvas"),
         (
             '{"prompt": "x", "box": [0,0,200,200], "canvas": {"width": 100, "height": 99}}',
-            "Bad canvas 100x99",
+            "Bad width 100: expected a multiple of 8",
         ),
     ):
         with pytest.raises(SowError, match=words) as caught:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from ..errors import SowError
 from ..files import atomic_write_all, check_outputs
 from ..method.box import Box
+from ..outside.reading import read_text_file
+from ..outside.text import one_line
 from ..pipeline.job import parse_size
 from ..planning.config import Config, write_template
 from ..planning.language import MODES
@@ -172,11 +173,7 @@ def _plan(
 
 
 def _read(args: argparse.Namespace, conditions: tuple[ConditionPicture, ...]) -> LayoutPlan:
-    try:
-        text = Path(args.source).read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise SowError(f"Cannot read the plan {args.source}: {reason}.") from None
+    text = read_text_file(args.source, "the plan")
     width, height = parse_size(args.size) if args.size else (None, None)
     return read_plan(
         text,
@@ -235,5 +232,6 @@ def _list_models(options: PlannerOptions) -> int:
     if options.planner == "offline":
         raise SowError("The offline planner has no models: add --planner gemini, or openai-compatible.")
     service = connect(options, Config.load())
-    print("\n".join(service.models(options.limits.timeout)))
+    for name in service.models(options.limits.timeout):
+        print(one_line(name))
     return 0

@@ -47,30 +47,31 @@ _REASONS = {
 }
 
 
-def open_file(path: str | os.PathLike[str], what: str) -> BinaryIO:
-    """An ordinary file, open for reading. `what` is what a message calls it: "the plan". Raises SowError.
+class Missing(SowError):
+    """There is no such file."""
 
-    A pipe, device, socket or folder is refused without waiting for it.
+
+def open_file(path: str | os.PathLike[str], what: str, name: str | None = None) -> BinaryIO:
+    """An ordinary file, open for reading. `what` and `name` are what a message calls it: "the plan", its path.
+
+    A pipe, device, socket or folder is refused without waiting for it. Raises SowError; Missing if it is not there.
     """
+    shown_name = one_line(path if name is None else name)
     flags = os.O_RDONLY
     for name in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
         flags |= getattr(os, name, 0)
     try:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
-        raise SowError(f"There is no {_bare(what)} {one_line(path)}.") from None
+        raise Missing(f"There is no {what.removeprefix('the ')} {shown_name}.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, a name that cannot be encoded
-        raise SowError(f"Cannot read {what} {one_line(path)}: {_reason(path, error)}.") from None
+        raise SowError(f"Cannot read {what} {shown_name}: {_reason(path, error)}.") from None
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     kind = "a folder; name a file" if stat.S_ISDIR(mode) else "no ordinary file, but a pipe or a device"
-    raise SowError(f"Cannot read {what} {one_line(path)}: it is {kind}.")
-
-
-def _bare(what: str) -> str:
-    return what.removeprefix("the ")
+    raise SowError(f"Cannot read {what} {shown_name}: it is {kind}.")
 
 
 def _reason(path: str | os.PathLike[str], error: OSError | ValueError) -> str:
@@ -81,29 +82,38 @@ def _reason(path: str | os.PathLike[str], error: OSError | ValueError) -> str:
     return _REASONS.get(error.errno or 0) or one_line(error.strerror or error).lower()
 
 
-def read_file(path: str | os.PathLike[str], what: str, *, most_bytes: int = MOST_BYTES) -> bytes:
-    """The bytes of an ordinary file. Raises SowError, also for more than `most_bytes`."""
-    with open_file(path, what) as file:
+def read_file(
+    path: str | os.PathLike[str], what: str, *, name: str | None = None, most_bytes: int = MOST_BYTES
+) -> bytes:
+    """The bytes of an ordinary file. Raises SowError as `open_file` does, also for more than `most_bytes`."""
+    with open_file(path, what, name) as file:
         try:
             content = file.read(most_bytes + 1)
         except OSError as error:
             raise SowError(f"Cannot read {what} {one_line(path)}: {_reason(path, error)}.") from None
     if len(content) > most_bytes:
-        raise SowError(f"{_named(what, path)} is too large: expected at most {_size(most_bytes)}.")
+        raise SowError(f"{_named(what, path, name)} is too large: expected at most {_size(most_bytes)}.")
     return content
 
 
-def read_text_file(path: str | os.PathLike[str], what: str, *, most_bytes: int = MOST_BYTES) -> str:
+def read_text_file(
+    path: str | os.PathLike[str], what: str, *, name: str | None = None, most_bytes: int = MOST_BYTES
+) -> str:
     """The text of an ordinary file, in UTF-8 or with a mark that tells. Raises SowError."""
-    return decode(read_file(path, what, most_bytes=most_bytes), _named(what, path))
+    return decode(read_file(path, what, name=name, most_bytes=most_bytes), _named(what, path, name))
 
 
 def read_json_file(
-    path: str | os.PathLike[str], what: str, *, most_bytes: int = MOST_BYTES, most_depth: int = MOST_DEPTH
+    path: str | os.PathLike[str],
+    what: str,
+    *,
+    name: str | None = None,
+    most_bytes: int = MOST_BYTES,
+    most_depth: int = MOST_DEPTH,
 ) -> Any:
     """The JSON of an ordinary file. Raises SowError."""
-    content = read_file(path, what, most_bytes=most_bytes)
-    return parse_json(content, _named(what, path), most_bytes=most_bytes, most_depth=most_depth)
+    content = read_file(path, what, name=name, most_bytes=most_bytes)
+    return parse_json(content, _named(what, path, name), most_bytes=most_bytes, most_depth=most_depth)
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -150,8 +160,12 @@ def _unwritable(text: str) -> str | None:
     return None
 
 
-class _Refused(Exception):
-    """A number or name that JSON's grammar takes and we do not."""
+class BadJson(ValueError):
+    """What is wrong with a piece of JSON, as the end of a sentence: "holds NaN, which is no number"."""
+
+
+class CutOff(BadJson):
+    """It ends before it is complete."""
 
 
 def parse_json(
@@ -165,24 +179,40 @@ def parse_json(
     if len(data) > most_bytes:
         raise SowError(f"{what} is too large: expected at most {_size(most_bytes)}.")
     text = decode(data, what) if isinstance(data, bytes) else checked_text(data.removeprefix("\ufeff"), what)
+    start = len(text) - len(text.lstrip(_BLANKS))
     try:
-        value = json.loads(text, parse_int=_whole, parse_float=_float, parse_constant=_constant)
-    except json.JSONDecodeError as error:
-        raise SowError(f"{what} is not valid JSON: {syntax_fault(error)}.") from None
-    except _Refused as refused:
-        raise SowError(f"{what} {refused}.") from None
-    except RecursionError:
-        raise SowError(_too_deep(what, most_depth)) from None
-    _check_content(value, what, most_depth)
+        value, end = decode_at(text, start, most_depth)
+        rest = text[end:].lstrip(_BLANKS)
+        if rest:
+            error = json.JSONDecodeError("more text after its end", text, len(text) - len(rest))
+            raise BadJson(f"is not valid JSON: {_syntax_fault(error)}")
+    except BadJson as fault:
+        raise SowError(f"{what} {fault}.") from None
     return value
 
 
-def syntax_fault(error: json.JSONDecodeError) -> str:
+_BLANKS = " \t\n\r"
+
+
+def decode_at(text: str, start: int = 0, most_depth: int = MOST_DEPTH) -> tuple[Any, int]:
+    """The JSON value that begins at `start`, and the index after it. Raises BadJson where `parse_json` says no."""
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        rest = text[error.pos : error.pos + 200].lstrip()
+        kind = CutOff if not rest or rest.startswith("```") or "Unterminated" in error.msg else BadJson
+        raise kind(f"is not valid JSON: {_syntax_fault(error)}") from None
+    except RecursionError:
+        raise BadJson(_too_deep(most_depth)) from None
+    _check_content(value, most_depth)
+    return value, end
+
+
+def _syntax_fault(error: json.JSONDecodeError) -> str:
     """What is wrong with JSON that does not parse, and where: "a comma before a closing bracket (line 3, column 5)"."""
     text, at = error.doc, error.pos
-    before, after = text[:at].rstrip(), text[at:].lstrip()
-    following = after[:1]
-    if not text.strip():
+    before, following = text[max(at - 200, 0) : at].rstrip(), text[at : at + 200].lstrip()[:1]
+    if not text or text.isspace():
         return "it is empty"
     if not following or "Unterminated" in error.msg:
         fault = "it is cut off"
@@ -205,32 +235,35 @@ def syntax_fault(error: json.JSONDecodeError) -> str:
 
 def _whole(text: str) -> int:
     if len(text) > 21 or not -LARGEST_INT <= int(text) <= LARGEST_INT:
-        raise _Refused(f"holds the number {one_line(text, 30)}: expected whole numbers of at most 64 bits")
+        raise BadJson(f"holds the number {one_line(text, 30)}: expected whole numbers of at most 64 bits")
     return int(text)
 
 
 def _float(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise _Refused(f"holds the number {one_line(text, 30)}, which is too large")
+        raise BadJson(f"holds the number {one_line(text, 30)}, which is too large")
     return number if abs(number) >= TINIEST else 0.0
 
 
 def _constant(text: str) -> float:
-    raise _Refused(f"holds {text}, which is no number")
+    raise BadJson(f"holds {text}, which is no number")
 
 
-def _check_content(value: Any, what: str, most_depth: int) -> None:
-    """Raises SowError where a value lies too deep, or a text or a key cannot be written down."""
+_DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_float, parse_constant=_constant)
+
+
+def _check_content(value: Any, most_depth: int) -> None:
+    """Raises BadJson where a value lies too deep, or a text or a key cannot be written down."""
     waiting: list[tuple[Any, tuple[Any, ...]]] = [(value, ())]
     while waiting:
         item, where = waiting.pop()
         if isinstance(item, str):
             if fault := _unwritable(item):
-                raise SowError(f"{what} holds {fault} in {_place(where)}: expected plain text.")
+                raise BadJson(f"holds {fault} in {_place(where)}: expected plain text")
         elif isinstance(item, (dict, list)):
             if len(where) >= most_depth:
-                raise SowError(_too_deep(what, most_depth))
+                raise BadJson(_too_deep(most_depth))
             if isinstance(item, dict):
                 waiting += [(key, where) for key in item]
                 waiting += [(inner, (*where, key)) for key, inner in item.items() if not isinstance(inner, _PLAIN)]
@@ -245,14 +278,14 @@ def _place(where: tuple[Any, ...]) -> str:
     return one_line("".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".")) or "it"
 
 
-def _too_deep(what: str, most_depth: int) -> str:
-    return f"{what} is nested too deeply: expected at most {most_depth} levels."
+def _too_deep(most_depth: int) -> str:
+    return f"is nested too deeply: expected at most {most_depth} levels"
 
 
 def _size(count: int) -> str:
     return f"{count / 2**20:g} MB" if count >= 2**20 else f"{count / 1024:g} kB" if count >= 1024 else f"{count} bytes"
 
 
-def _named(what: str, path: str | os.PathLike[str]) -> str:
-    return f"{what[:1].upper()}{what[1:]} {one_line(path)}"
+def _named(what: str, path: str | os.PathLike[str], name: str | None) -> str:
+    return f"{what[:1].upper()}{what[1:]} {one_line(path if name is None else name)}"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SowError
 from ..method.box import check_inside
+from ..outside.reading import read_text_file
 from .job import Job
 
 if TYPE_CHECKING:
@@ -45,10 +46,7 @@ def saved_plan(path: str | Path, job: Job, size: tuple[int, int]) -> LayoutPlan:
     """A plan file, fitted to this canvas. Raises SowError if it is none or plans another number of conditions."""
     from ..planning.reading import read_plan
 
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SowError(f"Cannot read the plan {path}: {getattr(error, 'strerror', None) or error}.") from error
+    text = read_text_file(path, "the plan")
     return fitting(read_plan(text, width=size[0], height=size[1], prompt=job.prompt), job, f"The plan {path}")
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..errors import SowError
+from ..outside.credentials import carriable, cleaned, from_environment
+from ..outside.http import Address
+from ..outside.reading import Missing, home, read_json_file
+from ..outside.records import read_record
+from ..outside.text import one_line, shown
 from .errors import PlannerError
 
 KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -47,6 +50,16 @@ class Access:
 
 
 @dataclass(frozen=True)
+class Section:
+    """One service in the file. allow_http: its key may go to an address without encryption."""
+
+    api_key: str = ""
+    base_url: str = ""
+    model: str = ""
+    allow_http: bool = False
+
+
+@dataclass(frozen=True)
 class Config:
     """The folder that holds `config.json` and the plan cache, and the file's content."""
 
@@ -60,8 +73,8 @@ class Config:
     @property
     def shown(self) -> str:
         """The file for messages. They travel in plans and pictures: the user's home is "~"."""
-        path, home = str(self.file), str(Path.home())
-        return "~" + path[len(home) :] if path.startswith(home + os.sep) else path
+        path, known = str(self.file), home()
+        return "~" + path[len(str(known)) :] if known and path.startswith(f"{known}{os.sep}") else path
 
     @property
     def plans(self) -> Path:
@@ -73,18 +86,9 @@ class Config:
         """From `folder`, by default the user's own. No file is fine; a broken one raises SowError."""
         config = cls(Path(folder) if folder is not None else default_folder())
         try:
-            text = config.file.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
+            data = read_json_file(config.file, "the config file", name=config.shown)
+        except Missing:
             return config
-        except (OSError, ValueError) as error:
-            raise SowError(f"Cannot read the config file {config.shown}: {type(error).__name__}.") from None
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            place = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "too deeply nested"
-            raise SowError(
-                f"The config file {config.shown} is not valid JSON ({place}): mend or delete it."
-            ) from None
         if not isinstance(data, dict):
             raise SowError(f"The config file {config.shown} should hold a JSON object: mend or delete it.")
         return cls(config.folder, data)
@@ -92,11 +96,9 @@ class Config:
     def gemini(self) -> Access:
         """Access to Gemini. Without a key its `key` is empty."""
         section = self._section(self.data.get("gemini"), "gemini")
-        key = next(
-            (os.environ[name].strip() for name in KEY_VARIABLES if os.environ.get(name, "").strip()), ""
-        )
-        base = section["base_url"] or os.environ.get(BASE_VARIABLE, "").strip()
-        return self._checked(Access("Gemini", key or section["api_key"], base, section["model"]), section)
+        key = from_environment(*KEY_VARIABLES) or cleaned(section.api_key)
+        base = cleaned(section.base_url) or from_environment(BASE_VARIABLE)
+        return self._checked(Access("Gemini", key, base, section.model.strip()), section)
 
     def profile(self, name: str) -> Access:
         """Access to an OpenAI-compatible service by its name in the file; the only one, if the name is empty."""
@@ -105,45 +107,42 @@ class Config:
         if not name and len(profiles) == 1:
             name = next(iter(profiles))
         if name not in profiles:
-            known = ", ".join(sorted(map(str, profiles))) or "none yet"
+            known = one_line(", ".join(sorted(map(str, profiles))), 300) or "none yet"
             raise SowError(
-                f"No planner profile {name[:40]!r}: add it under `profiles` in {self.shown} (there: {known})."
+                f"No planner profile {shown(name, 40)}: add it under `profiles` in {self.shown} (there: {known})."
             )
         section = self._section(profiles[name], f"profiles.{name}")
-        if not section["base_url"]:
-            raise SowError(f"The planner profile {name!r} in {self.shown} needs a base_url.")
-        access = Access(f"Profile {name}", section["api_key"], section["base_url"].rstrip("/"), section["model"], name)
+        base = cleaned(section.base_url).rstrip("/")
+        if not base:
+            raise SowError(f"The planner profile {shown(name)} in {self.shown} needs a base_url.")
+        access = Access(f"Profile {one_line(name, 40)}", cleaned(section.api_key), base, section.model.strip(), name)
         return self._checked(access, section)
 
-    def _section(self, value: Any, name: str) -> dict[str, str]:
-        section = {} if value is None else value
-        texts = {"api_key": "", "base_url": "", "model": ""}
-        if not isinstance(section, Mapping) or any(not isinstance(section.get(k, ""), str) for k in texts):
-            raise SowError(f"Bad section {name} in {self.shown}: expected texts api_key, base_url, model.")
-        return {k: section.get(k, "").strip() for k in texts} | (
-            {"allow_http": "yes"} if section.get("allow_http") is True else {}
-        )
+    def _section(self, value: Any, name: str) -> Section:
+        try:
+            return read_record(Section, {} if value is None else value)
+        except SowError:  # its words could show a key
+            raise SowError(
+                f"Bad section {one_line(name, 60)} in {self.shown}: expected texts api_key, base_url, model, and "
+                "allow_http true or false."
+            ) from None
 
-    def _checked(self, access: Access, section: Mapping[str, str]) -> Access:
-        if access.key and not re.fullmatch(r"[\x21-\x7e]+", access.key):
+    def _checked(self, access: Access, section: Section) -> Access:
+        if access.key and not carriable(access.key):
             raise PlannerError("bad_key", access.service)  # a space or a letter that no header can carry
         if access.base_url:
-            parts = urlsplit(access.base_url)
-            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            address = Address.parse(access.base_url, f"base_url of {access.service}", "https://HOST/PATH")
+            if address.authorization or address.query or "://" not in access.base_url:
                 raise SowError(
                     f"Bad base_url of {access.service}: expected https://HOST/PATH without user and query."
                 )
-            open_line = parts.scheme == "http" and not is_loopback(parts.hostname)
-            if open_line and access.key and "allow_http" not in section:
+            open_line = address.scheme == "http" and not address.loopback
+            if open_line and access.key and not section.allow_http:
                 raise SowError(
                     f"The base_url of {access.service} would send the key unencrypted: use https, or set "
                     f'"allow_http": true in {self.shown}.'
                 )
         return access
-
-
-def is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
 def default_folder() -> Path:
@@ -152,7 +151,10 @@ def default_folder() -> Path:
         return Path(os.environ[HOME_VARIABLE])
     if os.name == "nt" and os.environ.get("APPDATA"):
         return Path(os.environ["APPDATA"]) / "sow"
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "sow"
+    place = os.environ.get("XDG_CONFIG_HOME") or (home() and f"{home()}/.config")
+    if not place:
+        raise SowError(f"Your home folder is not known: name a folder for settings in {HOME_VARIABLE}.")
+    return Path(place) / "sow"
 
 
 def write_template(config: Config) -> Path:

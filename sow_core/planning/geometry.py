@@ -20,6 +20,9 @@ LARGEST_REGION = 0.9
 """Share of the canvas; a larger related region says nothing."""
 
 
+SMALLEST = 1e-3
+"""Px of a side of a proposed box; a quotient with less of them would overflow."""
+
 ROUNDING = 1e-6
 """Of a cell: what floating point may add to an edge on the grid without making it one cell larger."""
 
@@ -62,7 +65,7 @@ def read_box(value: Any, key: str, frame: Frame, name: str) -> RawBox:
     """
     box = _numbers(value, key, frame, name)
     limit = 2 * max(frame.width, frame.height)
-    if box.width <= 0 or box.height <= 0:
+    if box.width < SMALLEST or box.height < SMALLEST:
         raise UnusableAnswer(f"{name} has no size: {one_line(value, 60)}.")
     on_canvas = box.x < frame.width and box.y < frame.height and box.right > 0 and box.bottom > 0
     if not on_canvas or max(box.width, box.height, -box.x, -box.y) > limit:

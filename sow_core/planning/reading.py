@@ -241,9 +241,14 @@ def _prompt(text: Any, given: str, saved: bool) -> str:
     return words if words.strip() else given
 
 
+TURNING = frozenset("\u200e\u200f\u061c\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Marks that turn the direction of writing, and line breaks that only some programs see."""
+
+
 def _bounded(text: str, longest: int) -> str:
-    """Without control characters and halves of surrogates, which no file could hold."""
-    return "".join(c for c in text[:longest] if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    """Without control characters, what hides or turns text, and halves of surrogates, which no file could hold."""
+    kept = (c for c in text[:longest] if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    return "".join(c for c in kept if c not in TURNING)
 
 
 def _strings(value: Any, most: int = 40) -> Iterable[str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from ..outside.reading import BadJson, CutOff, decode_at
 from .errors import UnusableAnswer
 
 LONGEST = 200_000
 """Characters. A plan has about 1500."""
 
-_START = re.compile(r'\{(?=\s*["}])|\[(?=\s*\{\s*")')
+MOST_FAULTS = 200
+"""Broken objects that are looked at: each costs time in the length of the text."""
+
+_START = re.compile(r'\{(?=\s*")|\[(?=\s*\{\s*")')
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|["{}\[\]]', re.DOTALL)
 
 
 def find_object(text: str, known: frozenset[str]) -> dict[str, Any]:
@@ -20,19 +24,35 @@ def find_object(text: str, known: frozenset[str]) -> dict[str, Any]:
 
     Fences, prose, thoughts and a byte-order mark around it are ignored; the last one counts because models
     think and draft before they answer. A list of such objects is returned as `{"conditions": [...]}`, a list
-    of one object as that object. Raises UnusableAnswer, also for truncated JSON.
+    of one object as that object. Raises UnusableAnswer: for truncated JSON, and, if no object is whole, with the
+    fault in the last one that has such keys.
     """
     if not text.strip():
         raise UnusableAnswer("it is empty.")
     if len(text) > LONGEST:
         raise UnusableAnswer(f"it has {len(text)} characters; a plan has about 1500.")
-    found = None
-    for value in _values(text):
-        candidate = _unwrap(value, known)
-        if candidate is not None:
-            found = candidate
+    found, fault, position, faults = None, "contains no JSON object with the keys of the schema", 0, 0
+    while match := _START.search(text, position):
+        start = match.start()
+        try:
+            value, position = decode_at(text, start)
+        except BadJson as bad:
+            faults += 1
+            if faults > MOST_FAULTS:
+                raise UnusableAnswer(f"it has more than {MOST_FAULTS} broken JSON objects.") from None
+            # Braces in prose, or an object with a fault: its parts are not an answer either.
+            end = _closing(text, start)
+            if end is None:
+                more = "" if isinstance(bad, CutOff) else f"; it {bad}"
+                raise UnusableAnswer(f"it is cut off before its JSON ends{more}.") from None
+            if any(f'"{key}"' in text[start:end] for key in known):
+                found, fault = None, str(bad)  # what came before was a draft
+            position = end
+        else:
+            candidate = _unwrap(value, known)
+            found = found if candidate is None else candidate
     if found is None:
-        raise UnusableAnswer("it contains no JSON object with the keys of the schema.")
+        raise UnusableAnswer(f"it {fault}.")
     return found
 
 
@@ -45,24 +65,10 @@ def _unwrap(value: Any, known: frozenset[str]) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and known & value.keys() else None
 
 
-def _values(text: str) -> Iterator[Any]:
-    """Every outermost JSON object or list of objects. An opening that never closes means a cut-off answer."""
-    position = 0
-    while match := _START.search(text, position):
-        end = _closing(text, match.start())
-        if end is None:
-            raise UnusableAnswer("it is cut off before its JSON ends.")
-        try:
-            yield json.loads(text[match.start() : end])
-        except (ValueError, RecursionError):
-            pass  # braces in prose, or JSON with a fault inside: its parts are not an answer either
-        position = end
-
-
 def _closing(text: str, start: int) -> int | None:
-    """Index after the bracket that closes the one at `start`, counting brackets outside of strings."""
+    """Index after the bracket that closes the one at `start`, counting brackets outside of strings; None without it."""
     depth = 0
-    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|["{}\[\]]', text[start:], re.DOTALL):
+    for token in _TOKEN.finditer(text, start):
         if token[0] == '"':
             return None  # a string that never ends
         if token[0] in "{[":
@@ -70,5 +76,5 @@ def _closing(text: str, start: int) -> int | None:
         elif token[0] in "}]":
             depth -= 1
             if depth == 0:
-                return start + token.end()
+                return token.end()
     return None

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import SowError
+from ..errors import SowError, one_line
 from ..method.box import CELL, Box, check_size
 
 VERSION = 1
 """Of the JSON form, in its key `sow_plan`. Readers accept this and older ones."""
+
+LONGEST_LINE = 20_000
+"""Characters of a line of the report; a prompt may be the user's own."""
 
 REFERENCE = 512
 """Canvas side in px that the paper's size rule is written for."""
@@ -121,12 +124,13 @@ class LayoutPlan:
 
     def report(self) -> str:
         """A few lines for a person: who planned, the prompt, the boxes, every adjustment."""
-        lines = [f"planner: {describe_source(self.source)}", f"prompt: {self.prompt}"]
+        lines = [("", f"planner: {describe_source(self.source)}"), ("", f"prompt: {self.prompt}")]
         for number, condition in enumerate(self.conditions, 1):
             name = f"condition {number}" + (f" ({condition.description})" if condition.description else "")
-            lines.append(f"{name}: box {condition.box}")
-            lines += [f"  related: {region.label} {region.box}" for region in condition.related]
-        return "\n".join(lines + [f"note: {note}" for note in self.adjustments])
+            lines.append(("", f"{name}: box {condition.box}"))
+            lines += [("  ", f"related: {region.label} {region.box}") for region in condition.related]
+        lines += [("", f"note: {note}") for note in self.adjustments]
+        return "\n".join(indent + one_line(line, LONGEST_LINE) for indent, line in lines)
 
 
 def describe_source(source: Mapping[str, Any]) -> str:

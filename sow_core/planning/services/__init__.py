@@ -6,6 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Protocol
 
+from ...outside.text import one_line
 from ..config import Access
 from ..errors import PlannerError
 from ..instructions import Question
@@ -21,12 +22,15 @@ MOST_TOKENS = 8192
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's words and what they cost."""
+    """A model's words and what they cost. The version that it names itself by becomes one short line."""
 
     text: str
     model_version: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model_version", one_line(self.model_version, 80))
 
 
 class Service(Protocol):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...outside.http import NoReply
 from ..config import Access
 from ..errors import PlannerError
 
@@ -68,12 +69,9 @@ def from_exception(error: BaseException, access: Access, timeout: float) -> Plan
     names = " ".join(cls.__name__ for e in chain for cls in type(e).__mro__)
     # urllib3 derives "could not connect" from its time-out class.
     if "Timeout" in names and "NewConnectionError" not in names:
-        return PlannerError(
-            "timeout", access.service, detail=f"{timeout:.0f} s" if timeout >= 1 else f"{timeout:.1f} s"
-        )
+        return timed_out(access, timeout)
     if re.search(r"JSONDecodeError|ParseError|DecodeError", names):
-        detail = "its address answered with something else: a login page or a proxy is in between"
-        return PlannerError("network", access.service, detail=detail, permanent=True)
+        return something_else(access)
     if "Redirect" in names:
         return redirected(access)
     if re.search(
@@ -82,6 +80,29 @@ def from_exception(error: BaseException, access: Access, timeout: float) -> Plan
         return PlannerError("network", access.service, detail=_network_words(chain))
     detail = access.scrub(f"{type(error).__name__}: {_tidy(str(error))}")
     return PlannerError("other", access.service, detail=detail)
+
+
+def from_no_reply(error: NoReply, access: Access, timeout: float) -> PlannerError:
+    """From our own client, which has told the kinds apart."""
+    if error.kind == "timeout":
+        return timed_out(access, timeout)
+    if error.kind == "redirect":
+        return redirected(access)
+    if error.kind == "odd":
+        return something_else(access)
+    return PlannerError("network", access.service, detail=error.words, permanent=error.kind == "large")
+
+
+def timed_out(access: Access, timeout: float) -> PlannerError:
+    return PlannerError(
+        "timeout", access.service, detail=f"{timeout:.0f} s" if timeout >= 1 else f"{timeout:.1f} s"
+    )
+
+
+def something_else(access: Access) -> PlannerError:
+    """An answer that is not the service's."""
+    detail = "its address answered with something else: a login page or a proxy is in between"
+    return PlannerError("network", access.service, detail=detail, permanent=True)
 
 
 def redirected(access: Access) -> PlannerError:

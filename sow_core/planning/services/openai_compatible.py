@@ -6,19 +6,20 @@ Standard library only.
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import re
-import urllib.error
-import urllib.request
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from ..config import Access, is_loopback
+from ...errors import SowError
+from ...outside.credentials import bearer
+from ...outside.http import Address, NoReply, Reply, send
+from ...outside.records import read_record
+from ..config import Access
 from ..errors import PlannerError
 from ..instructions import Question, json_schema
 from . import MOST_TOKENS, OPENAI_COMPATIBLE, Answer
-from .failures import checked_text, from_exception, from_status, redirected
+from .failures import checked_text, from_no_reply, from_status, something_else
 
 LONGEST = 4 * 2**20
 """Bytes of an answer that are read."""
@@ -74,78 +75,111 @@ class OpenAICompatible:
         return self._answer(reply)
 
     def _answer(self, reply: Any) -> Answer:
-        choices = reply.get("choices") if isinstance(reply, dict) else None
-        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-        message = choice.get("message")
-        message = message if isinstance(message, dict) else {}
-        text = message.get("content")
-        if isinstance(text, list):
-            text = "\n".join(str(part.get("text", "")) for part in text if isinstance(part, dict))
-        usage = reply.get("usage") if isinstance(reply, dict) else None
-        usage = usage if isinstance(usage, dict) else {}
-        tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        model = reply.get("model") if isinstance(reply, dict) else ""
+        try:
+            said = read_record(_Completion, reply)
+        except SowError:
+            raise something_else(self.access) from None
+        choice = said.choices[0] if said.choices else _Choice()
+        message = choice.message or _Message()
+        text = message.content or ""
+        if not isinstance(text, str):
+            text = "\n".join(part.text or "" for part in text)
+        usage = said.usage or _Usage()
         return Answer(
             checked_text(
-                text if isinstance(text, str) else "",
-                str(choice.get("finish_reason") or ""),
-                "REFUSAL" if message.get("refusal") else "",
-                self.access,
+                text, choice.finish_reason or "", "REFUSAL" if message.refusal else "", self.access
             ),
-            model if isinstance(model, str) else "",
-            *(n if isinstance(n, int) else 0 for n in tokens),
+            said.model or "",
+            usage.prompt_tokens or 0,
+            usage.completion_tokens or 0,
         )
 
     def models(self, timeout: float) -> list[str]:
         reply = self._send("models", None, timeout)
-        listed = reply.get("data") if isinstance(reply, dict) else None
-        return [str(m["id"]) for m in listed or [] if isinstance(m, dict) and "id" in m]
+        try:
+            return [model.id for model in read_record(_Models, reply).data]
+        except SowError:
+            raise something_else(self.access) from None
 
     def _send(self, path: str, body: Any, timeout: float) -> Any:
-        headers = {"Content-Type": "application/json", "User-Agent": "sow"}
-        if self.access.key:
-            headers["Authorization"] = f"Bearer {self.access.key}"
+        address = Address.parse(self.access.base_url).with_token(bearer(self.access.key) if self.access.key else "")
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.access.base_url}/{path}", data, headers)
+        headers = {"Content-Type": "application/json"}
         try:
-            with _opener(self.access.base_url).open(request, timeout=timeout) as response:
-                return json.loads(response.read(LONGEST))
-        except urllib.error.HTTPError as error:
-            failure = self._refused(error)
-        except (OSError, ValueError, http.client.HTTPException, RecursionError) as error:
-            failure = from_exception(error, self.access, timeout)
-        raise failure  # outside of the handler, so that no request with its headers hangs on to it
+            reply = send(address, f"/{path}", data, deadline=timeout, headers=headers, most_bytes=LONGEST)
+        except NoReply as error:
+            raise from_no_reply(error, self.access, timeout) from None
+        if not 200 <= reply.status < 300:
+            raise self._refused(reply)
+        try:
+            return reply.json()
+        except SowError:
+            raise something_else(self.access) from None
 
-    def _refused(self, error: urllib.error.HTTPError) -> PlannerError:
-        if 300 <= error.code < 400:
-            return redirected(self.access)
+    def _refused(self, reply: Reply) -> PlannerError:
         try:
-            body = json.loads(error.read(LONGEST))
-        except (OSError, ValueError, http.client.HTTPException, RecursionError):
+            body = reply.json()
+        except SowError:
             body = {}
         if isinstance(body, list) and body:  # Gemini's own compatible address wraps errors in a list
             body = body[0]
         inner = body.get("error", body) if isinstance(body, dict) else body
-        message = (
-            inner.get("message", "") if isinstance(inner, dict) else inner if isinstance(inner, str) else ""
-        )
-        code = inner.get("code") if isinstance(inner, dict) else None
-        wait = error.headers.get("Retry-After") or ""
+        try:
+            error = _Error(message=inner) if isinstance(inner, str) else read_record(_Error, inner)
+        except SowError:
+            error = _Error()
+        wait = reply.headers.get("retry-after", "")
         seconds = float(wait) if re.fullmatch(r"\d{1,6}(\.\d+)?", wait) else None
-        details = inner.get("details") if isinstance(inner, dict) else None
-        details = [*(details if isinstance(details, list) else []), {"code": code}]
-        return from_status(error.code, str(message), details, self.access, self.model, seconds)
+        details = [*(error.details if isinstance(error.details, list) else []), {"code": error.code}]
+        return from_status(reply.status, error.message or "", details, self.access, self.model, seconds)
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """`urllib` would carry the key's header to any host."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
+@dataclass(frozen=True)
+class _Part:
+    text: str | None = None
 
 
-def _opener(base_url: str) -> urllib.request.OpenerDirector:
-    """A server on this machine is not reached through a proxy."""
-    local = is_loopback(urlsplit(base_url).hostname or "")
-    proxies = [urllib.request.ProxyHandler({})] if local else []
-    return urllib.request.build_opener(_NoRedirect(), *proxies)
+@dataclass(frozen=True)
+class _Message:
+    content: str | list[_Part] | None = None
+    refusal: Any = None
+
+
+@dataclass(frozen=True)
+class _Choice:
+    message: _Message | None = None
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class _Usage:
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class _Completion:
+    """What is read of an answer."""
+
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class _Model:
+    id: str
+
+
+@dataclass(frozen=True)
+class _Models:
+    data: list[_Model]
+
+
+@dataclass(frozen=True)
+class _Error:
+    """What is read of a refusal; servers differ in the rest."""
+
+    message: str | None = None
+    code: Any = None
+    details: Any = None

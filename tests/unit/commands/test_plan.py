@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -69,6 +70,24 @@ def test_an_answer_of_another_model_is_fitted(tmp_path, capsys, face):
         code == 0
         and plan["canvas"] == {"width": 1024, "height": 1024}
         and len(plan["conditions"][0]["related"]) == 2
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_plan_as_powershell_writes_it(encoding, tmp_path, capsys, face):
+    """`plan > plan.json` there."""
+    _, text, _ = run(capsys, "--condition", face, "--prompt", "a man in Köln", "--quiet")
+    (tmp_path / "p.json").write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    code, again, _ = run(capsys, "--from", str(tmp_path / "p.json"), "--quiet")
+    assert code == 0 and json.loads(again)["conditions"] == json.loads(text)["conditions"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes in the file system")
+def test_a_pipe_is_no_plan(tmp_path, capsys):
+    os.mkfifo(tmp_path / "p.json")
+    code, _, error = run(capsys, "--from", str(tmp_path / "p.json"))
+    assert code == 2 and error == (
+        f"error: Cannot read the plan {tmp_path}/p.json: it is no ordinary file, but a pipe or a device.\n"
     )
 
 

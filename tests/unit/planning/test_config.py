@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.outside.test_reading import JSON, one_clear_line
 
 from sow_core.errors import SowError
-from sow_core.planning.config import Access, Config, default_folder, write_template
+from sow_core.planning.config import Access, Config, Section, default_folder, write_template
 from sow_core.planning.errors import MESSAGES, PlannerError
 
 KEY = "AIzaTest-secret-0123456789"
@@ -46,7 +50,10 @@ def test_a_key_is_in_no_representation(tmp_path):
         ('{"gemini": {"base_url": "ftp://x"}}', "base_url"),
         ('{"gemini": {"base_url": "https://user:pw@x"}}', "base_url"),
         ('{"gemini": {"base_url": "http://example.com", "api_key": "' + KEY + '"}}', "unencrypted"),
-        ("[" * 100_000, "not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"gemini": {"api_key": "' + KEY + '",}}', "a comma before a closing bracket"),
+        ('{"gemini": {"api_key": ["' + KEY + '"]}}', "section gemini"),
+        ('{"gemini": {"api_key": "' + KEY + '", "base_url": "https://' + KEY + '@["}}', "base_url"),
     ],
 )
 def test_a_broken_file_is_one_clear_line_without_the_key(tmp_path, text, words):
@@ -61,6 +68,54 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(tmp_path,
     with pytest.raises(PlannerError) as caught:
         Config.load(tmp_path).gemini()
     assert caught.value.kind == "bad_key" and "AIza" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ['"{}"', "'{}'", " {}\r\n", '"{} "\n', "'\"{}\"'"])
+def test_quotes_and_line_breaks_around_a_key_are_taken_off(form, tmp_path, monkeypatch):
+    """`set GEMINI_API_KEY="..."` in cmd.exe keeps the quotes; so does a hurried hand in the file."""
+    assert config(tmp_path, gemini={"api_key": form.format(KEY)}).gemini().key == KEY
+    monkeypatch.setenv("GEMINI_API_KEY", form.format("A" + KEY))
+    assert Config.load(tmp_path).gemini().key == "A" + KEY
+    monkeypatch.setenv("GEMINI_API_KEY", '""')
+    assert Config.load(tmp_path).gemini().key == KEY
+
+
+def test_a_file_as_powershell_writes_it(tmp_path):
+    (tmp_path / "config.json").write_bytes(json.dumps({"gemini": {"api_key": KEY}}).encode("utf-16"))
+    assert Config.load(tmp_path).gemini().key == KEY
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes in the file system")
+def test_a_pipe_is_no_config_file(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(SowError, match="no ordinary file"):
+        Config.load(tmp_path)
+
+
+def test_without_a_home(monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "home", classmethod(lambda cls: (_ for _ in ()).throw(RuntimeError("no home"))))
+    for name in ("SOW_HOME", "XDG_CONFIG_HOME", "APPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SowError, match="SOW_HOME"):
+        default_folder()
+    assert Config.load(tmp_path).shown == str(tmp_path / "config.json")
+
+
+@given(JSON, st.sampled_from(["", "gemini", "profiles", "profiles.p", "api_key", "base_url", "model", "allow_http"]))
+def test_any_config_gives_access_or_one_line(value, place):
+    section = {"base_url": "https://h/v1", place: value} if place in Section.__dataclass_fields__ else {}
+    data = {"": value, "gemini": {"gemini": value}, "profiles": {"profiles": value}}.get(place)
+    if data is None:
+        data = {"gemini": section, "profiles": {"p": value if place == "profiles.p" else section}}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(data))
+        for ask in (lambda c: c.gemini(), lambda c: c.profile("p"), lambda c: c.profile("")):
+            try:
+                access = ask(Config.load(folder))
+            except SowError as error:
+                one_clear_line(error)
+            else:
+                assert access.key.isprintable() and access.service.isprintable()
 
 
 def test_profiles(tmp_path):

@@ -112,6 +112,8 @@ def holds(plan: LayoutPlan) -> None:
 @example({"box": [0, 0, 1, 1], "prompt": "x"}, None, None, [])
 @example({"box": [0, 0, 5e-324, 1], "prompt": "x"}, None, None, [])
 @example({"box": [0, 0, 10**5000, 1], "prompt": "x"}, None, None, [])
+@example({"box": [0, 0, 5e-324, 200], "prompt": "x"}, None, None, [])
+@example({"box": {"x": 0, "y": 0, "width": 200, "height": 5e-324}, "prompt": "x"}, 64, 64, [])
 @example({"conditions": [], "prompt": "", "sow_plan": 1}, None, None, [])
 def test_any_object_becomes_a_plan_that_holds_or_a_clear_error(answer, width, height, aspects):
     try:
@@ -135,6 +137,13 @@ def test_any_object_becomes_a_plan_that_holds_or_a_clear_error(answer, width, he
 @example('{"' + "[" * 30000)
 @example('{"box": ' * 3000)
 @example("[{" * 9000 + '"prompt": 1' + "}]" * 9000)
+@example('{"a"}' * 40_000)
+@example('{"prompt": 1}' * 15_000)
+@example("{" + " " * 190_000 + '"')
+@example('{"prompt": "' + "\\" * 199_000)
+@example('{"prompt": 1e999}')
+@example('{"prompt": "\\ud800"}')
+@example('{"prompt": "x", "box": [0, 0, ' + "1" * 6000 + ", 5]}")
 def test_any_text_becomes_a_plan_or_a_clear_error(text):
     try:
         holds(read_plan(text, prompt="a cat"))
@@ -178,6 +187,42 @@ def test_half_an_answer_is_no_answer(cut):
 )
 def test_wrappings_are_taken_off(text):
     assert find_object(text, KNOWN) == PLAN
+
+
+LINES = json.dumps(PLAN, indent=1)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (LINES.replace('"box": {', '"box": {,', 1), "valid JSON"),
+        (LINES[:-2] + ",\n}", "a comma before a closing bracket (line"),
+        (LINES.replace('"related', '// places\n "related'), "a comment, which JSON does not have (line 12, column 2)"),
+        (LINES.replace('"condition_box"', "'condition_box'"), "single quotes"),
+        (LINES.replace("128", "NaN", 1), "holds NaN"),
+        (LINES.replace("128", "1e999", 1), "too large"),
+        (LINES.replace("},", "}", 1), "(line"),
+        (f"{GOOD} I mean:\n{LINES[:-2]},}}", "a comma before a closing bracket"),
+        (LINES[:-1], "cut off"),
+        (LINES[:200], "cut off"),
+        ('{"x": 1}', "no JSON object with the keys"),
+    ],
+)
+def test_what_is_nearly_json_is_told_by_its_fault(text, words):
+    """The user, and the model that gets it quoted back, can mend what is named. A draft before it is not taken."""
+    with pytest.raises(UnusableAnswer) as caught:
+        find_object(f"Sure!\n```json\n{text}\n```\nEnjoy.", KNOWN)
+    assert words in str(caught.value)
+
+
+def test_a_report_is_lines_of_ours_alone():
+    evil = "x\n  note: forged\x1b[2J\u202e"
+    plan = read_plan({"sow_plan": 1, "prompt": evil, "conditions": [{"box": [0, 0, 200, 200], "description": evil}],
+                      "source": {"planner": evil, "model": evil}, "adjustments": [evil]})  # fmt: skip
+    lines = plan.report().splitlines()
+    names = ["planner", "prompt", "condition 1 (x note", "note"]
+    assert [line.partition(":")[0].strip() for line in lines] == names
+    assert all(line.isprintable() for line in lines)
 
 
 def test_a_bare_list_of_conditions_is_read_as_such():

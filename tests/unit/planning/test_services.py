@@ -9,6 +9,10 @@ import time
 import traceback
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.outside.hostile import hostile, plain, says
+from unit.outside.test_reading import JSON, one_clear_line
 from unit.planning import error_table
 from unit.planning.cases import CAT, FACE, FIGURE
 from unit.planning.loopback import PLAN, SCENE, SCRIPTS, Loopback, Reply
@@ -24,11 +28,15 @@ from unit.planning.outcomes import (
 )
 
 from sow_core.method.box import Box
+from sow_core.planning import cache
+from sow_core.planning.config import Access
 from sow_core.planning.errors import PlannerError
+from sow_core.planning.instructions import Question
 from sow_core.planning.patience import Limits
 from sow_core.planning.planner import PlannerOptions, connect, plan_layout
 from sow_core.planning.request import ConditionPicture, PlanRequest
 from sow_core.planning.schema import Frame
+from sow_core.planning.services.openai_compatible import OpenAICompatible
 
 MODULES = {"google-genai": "google.genai", "google-generativeai": "google.generativeai"}
 GOOGLE = tuple(MODULES)
@@ -334,3 +342,58 @@ def test_an_old_server_is_asked_less_strictly(tmp_path, server, monkeypatch):
     forms = [call.body.get("response_format", {}).get("type") for call in server.calls()]
     assert outcome.kind is None and forms == ["json_schema", "json_object", None]
     assert "JSON schema of the answer" in server.calls()[-1].body["messages"][0]["content"]
+
+
+PLACES = ["", "choices", "choice", "message", "content", "part", "usage", "model", "finish_reason"]
+
+
+@given(JSON, st.sampled_from(PLACES))
+def test_any_answer_of_a_compatible_server_is_read_or_one_error(value, place):
+    """A server on somebody's machine may speak the protocol badly."""
+    service = OpenAICompatible(Access("Profile p", KEY, "http://127.0.0.1/v1"), "m")
+    message = {"content": [value] if place == "part" else value if place == "content" else "text"}
+    choice = {"message": value if place == "message" else message, "finish_reason": "stop"}
+    if place == "finish_reason":
+        choice[place] = value
+    reply = {"choices": value if place == "choices" else [value if place == "choice" else choice]}
+    if place in ("usage", "model"):
+        reply[place] = value
+    try:
+        answer = service._answer(value if place == "" else reply)
+    except PlannerError as error:
+        one_clear_line(error)
+    else:
+        assert answer.text.strip() and answer.model_version.isprintable() and len(answer.model_version) <= 80
+
+
+QUESTION = Question("a", "b", (), {"type": "OBJECT", "properties": {}})
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"5", b'{"error": 5}', b'{"error": {"message": []}}', b"[5]", b"\xff", b"[" * 99_999]
+)
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad", "429 Many", "500 Error"])
+def test_any_body_of_a_compatible_server_is_one_error(body, status):
+    with hostile(says(plain(body, status, "Retry-After: x\x1b\r\n"))) as server:
+        service = OpenAICompatible(Access("Profile p", KEY, server.url), "m")
+        for ask in (lambda: service.ask(QUESTION, 5.0), lambda: service.models(5.0)):
+            with pytest.raises(PlannerError) as caught:
+                ask()
+            one_clear_line(caught.value)
+
+
+def test_any_cached_plan_is_read_or_asked_again(tmp_path):
+    request = PlanRequest(SCENE, (FACE,))
+
+    @given(JSON.map(json.dumps) | JSON.map(lambda v: json.dumps({"plan": v})) | st.text(max_size=20))
+    def check(text):
+        (tmp_path / "k.json").write_bytes(text.encode(errors="surrogatepass"))
+        found = cache.load(tmp_path, "k", request)
+        assert found is None or found.boxes
+
+    check()
+    (tmp_path / "k.json").unlink()
+    assert cache.load(tmp_path, "k", request) is None
+    plan = plan_layout(request)
+    assert cache.store(tmp_path, "k", plan, ["half \ud800 a character"]) == ""
+    assert cache.load(tmp_path, "k", request).boxes == plan.boxes

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
+from .settings import ATTACHED
+
 DEMO = Path(__file__).parent.parent / "models" / "demo"
 
 
@@ -34,14 +36,17 @@ class SOWLoadDemoModel(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls) -> str:
         """Load again when the folder's weights have been replaced; else the host keeps what it has."""
-        files = sorted(DEMO.rglob("*.safetensors"))
+        files = sorted([*DEMO.rglob("*.safetensors"), DEMO / "sow.json"])
         return " ".join(f"{file.parent.name}:{file.stat().st_mtime_ns}:{file.stat().st_size}" for file in files)
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
-        from .folder import load_folder
+        from ..sow_core.method.advice import Advice
+        from .folder import load_folder, read_json
 
-        return io.NodeOutput(*load_folder(DEMO))
+        model, clip, vae = load_folder(DEMO)
+        model.set_attachments(ATTACHED, Advice.from_dict(read_json(DEMO / "sow.json")))
+        return io.NodeOutput(model, clip, vae)
 
 
 NODES = [SOWLoadDemoModel]

@@ -85,7 +85,8 @@ class SOWGenerate(io.ComfyNode):
     @classmethod
     def execute(cls, pipeline, layout, prompt, negative_prompt, seed, preset, steps, cfg, cycles, attention,
                 batch_size, cycle_options=None, attention_options=None) -> io.NodeOutput:
-        config = make_config(preset, steps, cfg, cycles, attention, cycle_options, attention_options)
+        config = make_config(preset, steps, cfg, cycles, attention, cycle_options, attention_options,
+                             pipeline.parts.recommended)
         built = layout.build(config)
         seeds = seeds_from(seed, batch_size)
         prompts = {"positive": prompt, "negative": negative_prompt, "suppress": SUPPRESS, "diverse": DIVERSE}

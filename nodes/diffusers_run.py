@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -168,7 +167,7 @@ def off_device(result: Result) -> None:
     trace = result.trace
     trace.previews = [x.cpu() for x in trace.previews]
     trace.masses = [(cycle, mass.cpu()) for cycle, mass in trace.masses]
-    trace.calls = [c if c.indicator is None else replace(c, indicator=c.indicator.cpu()) for c in trace.calls]
+    trace.calls = [call.on_cpu() for call in trace.calls]
 
 
 def _progress(backend: Any, total: int) -> Callable[[Event], None]:

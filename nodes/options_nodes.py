@@ -85,6 +85,10 @@ class SOWCycleOptions(io.ComfyNode):
                              tooltip="How many levels each call of the inversion spans. 1 asks the model at every "
                                      "level; 2 or 3 take half or a third of the calls and keep the condition less "
                                      "exactly."),
+                io.Float.Input("picture_guidance", default=normal.picture_guidance, min=0.0, max=10.0, step=0.1,
+                               round=0.01, tooltip="Guidance of the surroundings towards the condition in the cycle, "
+                                                   "not in the paper. 0 is off; above it every call of the cycle "
+                                                   "needs one more of a single row."),
             ],
             outputs=[SowCycle.Output("cycle_options", tooltip="For the cycle_options of the SOW samplers.")],
         )
@@ -105,13 +109,14 @@ class SOWCycleOptions(io.ComfyNode):
     @classmethod
     def execute(cls, hi, lo, preserve, cycle_eta, refine_eta, guidance_inside, unguided_tail, inversion_guidance,
                 trajectory, invert_on, init, fill, coverage, grid, adaptive, min_cycles, tolerance,
-                inversion_stride=NORMAL.inversion_stride) -> io.NodeOutput:
+                inversion_stride=NORMAL.inversion_stride, picture_guidance=0.0) -> io.NodeOutput:
         values = {
             "hi": hi, "lo": lo, "preserve": parse_levels(preserve), "cycle_eta": cycle_eta, "refine_eta": refine_eta,
             "guidance_inside": None if guidance_inside < 0 else guidance_inside, "unguided_tail": unguided_tail,
             "inversion_guidance": inversion_guidance, "trajectory": trajectory, "invert_on": invert_on, "init": init,
             "fill": fill, "coverage": coverage, "grid_shift": int(grid == "t 701"), "adaptive": adaptive,
             "min_cycles": min_cycles, "tolerance": tolerance, "inversion_stride": inversion_stride,
+            "picture_guidance": picture_guidance,
         }
         NORMAL.changed(**values)  # a value that was linked is checked here
         return io.NodeOutput(values)
@@ -124,7 +129,7 @@ class SOWAttentionOptions(io.ComfyNode):
 
         def rate(name: str, what: str) -> io.Input:
             return io.Float.Input(name, default=getattr(usual, name), min=0.0, max=10.0, step=0.05, round=0.001,
-                                  tooltip=f"How fast {what} fades. 0 does not fade; 0.3 halves after two cycles.")
+                                  tooltip=f"How fast {what} fades. 0 does not fade; 0.3 fades by half in two steps.")
 
         def floor(name: str, what: str) -> io.Input:
             return io.Float.Input(name, default=getattr(usual, name), min=0.0, max=1.0, step=0.05, round=0.001,
@@ -151,14 +156,22 @@ class SOWAttentionOptions(io.ComfyNode):
                 rate("distance_rate", "the enhancement with the distance from the condition"),
                 floor("distance_floor", "the enhancement far from the condition"),
                 io.Float.Input("threshold", default=usual.threshold, min=0.0, max=1.0, step=0.01, round=0.001,
-                               tooltip="Enhance only while the attention near the condition is below this share. 0 "
-                                       "enhances always; lower leaves well joined pictures alone."),
+                               tooltip="The gate: no enhancement where the share of attention near the condition "
+                                       "is above this. What is usual differs from model to model; 0 leaves the gate "
+                                       "open."),
                 io.Combo.Input("form", options=["bias", "minmax"], default=usual.form,
                                tooltip="bias: a term added to the attention, costs almost nothing. minmax: the "
                                        "equations to the letter, strengths 0 to 1, slow and hungry for memory."),
                 io.Combo.Input("rows", options=["cond", "all"], default=usual.rows,
                                tooltip="Modulate the positive prompt's pass only, which the guidance amplifies, or all "
                                        "passes alike."),
+                io.Float.Input("width", default=usual.width, min=0.001, max=1.0, step=0.01, round=0.001,
+                               tooltip="How far below the threshold the gate is fully open; between, it opens "
+                                       "gradually."),
+                io.Float.Input("suppress_refine", default=usual.suppress_refine, min=0.0, max=20.0, step=0.1,
+                               round=0.001,
+                               tooltip="Suppression also while refining, after the last preserve level, where nothing "
+                                       "is written over the condition any more. 0 is off."),
             ],
             outputs=[SowAttention.Output("attention_options", tooltip="For the attention_options of the samplers.")],
         )
@@ -174,9 +187,9 @@ class SOWAttentionOptions(io.ComfyNode):
 
     @classmethod
     def execute(cls, suppress, enhance, suppress_rate, suppress_floor, enhance_rate, enhance_floor, distance_rate,
-                distance_floor, threshold, form, rows) -> io.NodeOutput:
+                distance_floor, threshold, form, rows, width=0.1, suppress_refine=0.0) -> io.NodeOutput:
         return io.NodeOutput(Modulation(suppress, enhance, suppress_rate, suppress_floor, enhance_rate, enhance_floor,
-                                        distance_rate, distance_floor, threshold, form, rows))
+                                        distance_rate, distance_floor, threshold, form, rows, width, suppress_refine))
 
 
 NODES = [SOWCycleOptions, SOWAttentionOptions]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from . import sockets as S
-from .settings import check_widgets, make_config, seeds_from
+from .settings import advice_of, check_widgets, make_config, seeds_from
 from .trace import RunTrace
 
 
@@ -56,7 +56,8 @@ class SOWKSampler(io.ComfyNode):
                 cycle_options=None, attention_options=None, empty=None, suppress=None, diverse=None) -> io.NodeOutput:
         from .native import sample_layout
 
-        config = make_config(preset, steps, cfg, cycles, attention, cycle_options, attention_options)
+        config = make_config(preset, steps, cfg, cycles, attention, cycle_options, attention_options,
+                             advice_of(model))
         built = layout.build(config)
         seeds = seeds_from(seed, batch_size)
         made = sample_layout(model, positive, negative, vae, built, config, seeds,

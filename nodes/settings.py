@@ -7,12 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from ..sow_core.errors import SowError
+from ..sow_core.method.advice import Advice, guided
 from ..sow_core.method.config import SowConfig
 from ..sow_core.method.modulation import Modulation
 from ..sow_core.method.presets import preset
 
 FROM_PRESET = -1
 """The value of `cycles` that leaves the number to the preset."""
+ATTACHED = "sow_advice"
+"""Under which name a MODEL carries what its folder recommends."""
+
+
+def advice_of(model: Any) -> Advice | None:
+    """What the MODEL's loader has attached to it; clones and LoRAs keep it."""
+    return model.get_attachment(ATTACHED) if hasattr(model, "get_attachment") else None
 
 
 def make_config(
@@ -23,25 +31,28 @@ def make_config(
     attention: float = 1.0,
     cycle_options: Mapping[str, Any] | None = None,
     attention_options: Modulation | None = None,
+    advice: Advice | None = None,
 ) -> SowConfig:
-    """The config of a run: the preset, then the options, then the widgets.
+    """The config of a run: the preset, as the model's advice wants it, then the options, then the widgets.
 
     Levels in the options count steps of a 10-step run, as the presets' do; `steps` moves them to its own
     grid. `attention` multiplies both strengths of the modulation; 0 switches it off. Raises SowError for an
     unknown preset and for values out of range.
     """
-    config = preset(preset_name).changed(**(cycle_options or {}))
-    config = replace(config.with_steps(steps), guidance=float(cfg))
+    chosen = preset(preset_name) if advice is None else advice.config(preset_name)
+    config = guided(chosen, cfg).changed(**(cycle_options or {}))
+    config = config.with_steps(steps)
     if cycles != FROM_PRESET:
         config = replace(config, cycles=cycles)
     return replace(config, modulation=scaled(attention_options or config.modulation, attention))
 
 
 def scaled(modulation: Modulation | None, factor: float) -> Modulation | None:
-    """A modulation with both strengths multiplied; None where nothing is left of it."""
+    """A modulation with all its strengths multiplied; None where nothing is left of it."""
     if modulation is None or factor == 0:
         return None
-    return replace(modulation, suppress=modulation.suppress * factor, enhance=modulation.enhance * factor)
+    strengths = {name: getattr(modulation, name) * factor for name in ("suppress", "enhance", "suppress_refine")}
+    return replace(modulation, **strengths)
 
 
 def parse_levels(text: str) -> tuple[int, ...]:

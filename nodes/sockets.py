@@ -39,6 +39,7 @@ def preset_input() -> io.Input:
         "preset", options=list(PRESETS), default="normal",
         tooltip="What the run is for. normal: keep the condition as it is. attribute: let small attributes change "
                 "(a smile, a look). style: let it take the scene's style. fast: half the time, rougher joins. "
+                "paper, paper_attribute, paper_style: the three in the paper's own settings, twice the time. "
                 "cow_official: the settings of the method's predecessor; needs the extra prompts.")
 
 

@@ -97,6 +97,7 @@ def metrics(run: RunTrace, image: int) -> dict[str, Any]:
     error = region_error(made, run.layout)
     indicators = indicator_series(run, index)
     values = [v for series in indicators for v in series if v == v]
+    gate = run.trace.mean_gate(index)
     calls = [call for call in run.trace.calls if not call.images or index in call.images]
     return {
         "seed": run.seeds[index],
@@ -107,13 +108,8 @@ def metrics(run: RunTrace, image: int) -> dict[str, Any]:
         "kept_psnr_db": round(min(psnr(error), 99.0), 2),
         "seam": round(seam_contrast(made, run.layout), 3),
         "indicator_mean": round(sum(values) / len(values), 4) if values else None,
-        "gated_share": round(_gated(values, run), 3) if values else None,
+        "mean_gate": None if gate is None else round(gate, 3),
     }
-
-
-def _gated(values: list[float], run: RunTrace) -> float:
-    threshold = run.config.modulation.threshold if run.config.modulation else 0.0
-    return sum(v >= threshold for v in values) / len(values) if threshold else 0.0
 
 
 def indicator_series(run: RunTrace, image: int) -> list[list[float]]:
@@ -133,8 +129,8 @@ def describe_metrics(values: dict[str, Any]) -> str:
     lines.append(f"kept pixels: {values['kept_psnr_db']:g} dB (rms error {values['kept_rmse']:g})")
     lines.append(f"seam: {values['seam']:g} x the picture's own roughness (1 = none to see)")
     if values["indicator_mean"] is not None:
-        lines.append(f"indicator: {values['indicator_mean']:g} on average, "
-                     f"{values['gated_share']:.0%} of the calls needed no enhancement")
+        gate = "" if values["mean_gate"] is None else f", gate {values['mean_gate']:.0%} open"
+        lines.append(f"indicator: {values['indicator_mean']:g} on average{gate}")
     return "\n".join(lines)
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from sow_core.files import atomic_write
 from sow_core.method.box import CELL, Box
 from sow_core.method.condition import load_condition, make_layout, to_picture
 from sow_core.method.plan import build_plan
-from sow_core.method.presets import preset
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = [
@@ -37,7 +35,7 @@ def main() -> int:
     """Write the picture; the first seed of each case, none chosen."""
     backend = DiffusersBackend.load("demo")
     advice = backend.parts.recommended
-    plan = build_plan(replace(preset("normal"), guidance=advice.get("guidance", 7.5)))
+    plan = build_plan(advice.config("normal"))
     side = backend.parts.unet.config.sample_size * CELL
     scale = side / 128
     box = Box(*(round(v * scale) for v in (BOX.x, BOX.y, BOX.width, BOX.height)))
@@ -46,7 +44,7 @@ def main() -> int:
         folder = ROOT / "pictures"
         condition = load_condition(folder / f"{name}.png", folder / f"{name}_mask.png", box)
         layout = make_layout([condition], side, side)
-        backend.set_prompts({"positive": prompt, "negative": advice.get("negative", "")})
+        backend.set_prompts({"positive": prompt, "negative": advice.negative or ""})
         result = paint(plan, backend, layout, [SEED])
         for row, image in enumerate((layout.canvas, result.images[0])):
             picture = to_picture(image).resize((SIDE, SIDE), Image.Resampling.LANCZOS)

@@ -22,11 +22,16 @@ from tools.demo_model.attributes import BACKGROUNDS, CLOTHES, CLOTHES_COLORS, MO
 from tools.demo_model.captions import MOUTH_WORDS, PLACE_WORDS, STYLE_WORDS, portrait_caption
 from tools.demo_model.world import HELD_OUT, VALIDATION
 
-SETTINGS = ("normal", "style", "attribute")
-"""The paper's three tasks: a new scene; a new scene in another style; a new scene and a change within the picture."""
+SETTINGS = ("normal", "style", "attribute", "small")
+"""The paper's three tasks: a new scene; a new scene in another style; a new scene and a change within the picture.
+And the first with a small box far from the middle, where a body is easily left out."""
+OFFSETS = {"normal": 0, "style": 10_000, "attribute": 20_000, "small": 40_000}
+"""Of a setting's seeds from its split's first."""
 SPLITS = {"val": VALIDATION[0] + 50_000, "test": HELD_OUT[0] + 200_000}
 SIZE = 128
 CROP = 64
+SMALL = 40
+"""Side of the boxes of the setting "small", px."""
 HARD_EVERY, HARD_SCALE = 4, 0.75
 """Every fourth case has a smaller face than the model has seen: there outlines break more easily."""
 EDITS = ("mouth", "glasses", "age")
@@ -91,7 +96,7 @@ class Case:
 
 def render_cases(setting: str, split: str, count: int) -> list[Case]:
     """The first `count` cases of a setting, out of renders of the demo world."""
-    start = SPLITS[split] + 10_000 * SETTINGS.index(setting)
+    start = SPLITS[split] + OFFSETS[setting]
     return [render_case(setting, split, start + n, n) for n in range(count)]
 
 
@@ -109,7 +114,7 @@ def render_case(setting: str, split: str, seed: int, number: int) -> Case:
     assert before is not None and sample.face_mask is not None
     style = STYLES[number % len(STYLES)] if setting == "style" else "photo"
     hard = number % HARD_EVERY == HARD_EVERY - 1
-    scale = HARD_SCALE if hard else 1.0
+    scale = SMALL / CROP if setting == "small" else HARD_SCALE if hard else 1.0
     change = {
         "style": style,
         "background": _other(rng, BACKGROUNDS, before.background),
@@ -122,7 +127,7 @@ def render_case(setting: str, split: str, seed: int, number: int) -> Case:
     box, crop, mask, origin = _cut(sample, side)
     # The planned place: as high as it was, at another x. Whole cells, so that nothing moves when it is snapped.
     x = int(np.clip(CELL * rng.integers(1, 9), 0, SIZE - side))
-    box = Box(x, box.y, side, side)
+    box = _off_centre(rng) if setting == "small" else Box(x, box.y, side, side)
     face = _moved(sample.boxes["face"], origin, box, scale)
     after = replace(before, **change, x=(face[0] + face[2]) / 2, y=(face[1] + face[3]) / 2)
     parts = figure.boxes(after)
@@ -148,6 +153,13 @@ def render_case(setting: str, split: str, seed: int, number: int) -> Case:
         truth=_tensor(truth),
         hard=hard,
     )  # fmt: skip
+
+
+def _off_centre(rng: np.random.Generator) -> Box:
+    """A small box near the left or the right edge, anywhere from the top to below the middle."""
+    cells = (SIZE - SMALL) // CELL
+    x = int(rng.choice((0, 1, 2, cells - 2, cells - 1, cells)))
+    return Box(CELL * x, CELL * int(rng.integers(1, 8)), SMALL, SMALL)
 
 
 def plain_prompt(p: Portrait, edit: str | None = None) -> str:

@@ -9,6 +9,7 @@ import sys
 from .defaults import CASES, QUICK_CASES
 
 SETTING_NAMES = ("normal", "style", "attribute")
+"""By default: the paper's three. "small" is another."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", default="demo", metavar="MODEL", help="demo or a diffusers folder of the demo world (default: demo)")
     add("--judges", metavar="FOLDER", help="the demo world's judges (default: judges/ in the demo model's folder)")
     add("--split", choices=("val", "test"), default="test", help="val to tune, test to report (default: test)")
-    add("--settings", default=",".join(SETTING_NAMES), metavar="NAME,...", help="default: %(default)s")
+    add("--settings", default=",".join(SETTING_NAMES), metavar="NAME,...",
+        help="of these and small, small boxes off the centre (default: %(default)s)")
     add("--methods", default="main", metavar="NAME,...",
         help="methods, groups (main, peers, presets, ablations, all) or an ablation's question (default: main)")
     add("--cases", type=int, metavar="N", help=f"cases per setting (default: {CASES})")

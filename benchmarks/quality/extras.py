@@ -14,13 +14,14 @@ from PIL import Image
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.backends.painting import paint
 from sow_core.files import atomic_write
+from sow_core.method.advice import Advice
 from sow_core.method.condition import to_picture
 from sow_core.pictures.sheet import contact_sheet
 from sow_core.settings import png_bytes
 
 from . import mass, peers, toy
 from .cases import SIZE, Case, render_cases
-from .methods import METHODS, Recommended
+from .methods import GUIDANCE, METHODS
 from .publish import DOCS, RESULTS, write_page
 
 
@@ -58,12 +59,12 @@ def toy_experiment(backend: DiffusersBackend, pairs: int, guidance: float) -> tu
 
 
 def attention_maps(
-    backend: DiffusersBackend, cases: Sequence[Case], recommended: Recommended
+    backend: DiffusersBackend, cases: Sequence[Case], advice: Advice
 ) -> tuple[dict[str, Any], Image.Image]:
     """The maps of every cycle of `normal`, and a sheet of some."""
     method = METHODS["normal"]
-    runs = [(c, mass.masses(method, c, backend, recommended)) for c in cases]
-    sheet = mass.mass_sheet(runs, method, recommended)
+    runs = [(c, mass.masses(method, c, backend, advice)) for c in cases]
+    sheet = mass.mass_sheet(runs, method, advice)
     return {"cases": [{"case": r["case"], "maps": r["maps"]} for _, r in runs]}, sheet
 
 
@@ -77,14 +78,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     backend = DiffusersBackend.load(args.model)
-    told = backend.parts.recommended
-    recommended = Recommended(float(told.get("guidance", 7.5)), str(told.get("negative", "")))
+    advice = backend.parts.recommended
     args.results.mkdir(parents=True, exist_ok=True)
     (args.docs / "results").mkdir(parents=True, exist_ok=True)
-    values, sheet = toy_experiment(backend, args.pairs, recommended.guidance)
+    values, sheet = toy_experiment(backend, args.pairs, advice.guidance or GUIDANCE)
     atomic_write(args.results / "toy.json", json.dumps(values, indent=1) + "\n")
     atomic_write(args.docs / "results" / "toy.png", png_bytes(sheet))
-    values, sheet = attention_maps(backend, render_cases("normal", "test", args.cases), recommended)
+    values, sheet = attention_maps(backend, render_cases("normal", "test", args.cases), advice)
     atomic_write(args.results / "masses.json", json.dumps(values) + "\n")
     atomic_write(args.docs / "results" / "masses.png", png_bytes(sheet))
     write_page(args.results, args.docs)

@@ -10,20 +10,21 @@ from PIL import Image
 from torch import Tensor
 
 from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.method.advice import Advice
 from sow_core.method.condition import to_picture
 from sow_core.pictures.sheet import contact_sheet
 
 from .cases import Case
-from .methods import Method, Recommended
+from .methods import Method
 from .running import layout_of, sample
 
 SHOWN = (0, 1, 2, 4, 6, 9)
 """Cycles in the sheet."""
 
 
-def masses(method: Method, case: Case, backend: DiffusersBackend, recommended: Recommended) -> dict[str, Any]:
+def masses(method: Method, case: Case, backend: DiffusersBackend, advice: Advice) -> dict[str, Any]:
     """{"case", "maps": one [h][w] per cycle, mean over its calls, heads and layers, "image": the result}."""
-    result = sample(method, case, backend, recommended)
+    result = sample(method, case, backend, advice)
     by_cycle: dict[int, list[Tensor]] = defaultdict(list)
     for cycle, mass in result.trace.masses:
         by_cycle[cycle].append(mass[0])
@@ -32,12 +33,12 @@ def masses(method: Method, case: Case, backend: DiffusersBackend, recommended: R
             "image": result.images[0]}  # fmt: skip
 
 
-def mass_sheet(runs: list[tuple[Case, dict[str, Any]]], method: Method, recommended: Recommended) -> Image.Image:
+def mass_sheet(runs: list[tuple[Case, dict[str, Any]]], method: Method, advice: Advice) -> Image.Image:
     """A row per case: the pasted canvas, the maps of some cycles (white: the row's highest value), the result."""
     tiles: list[tuple[str, Image.Image]] = []
     columns = 0
     for case, run in runs:
-        row = [(case.id, to_picture(layout_of(method, case, recommended).canvas))]
+        row = [(case.id, to_picture(layout_of(method, case, advice).canvas))]
         cycles = [c for c in SHOWN if c < len(run["maps"])]
         brightest = float(torch.tensor(run["maps"]).max())
         for cycle in cycles:

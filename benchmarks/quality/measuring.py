@@ -20,6 +20,8 @@ from .store import Store
 
 VERSION = "3"
 """Of the measures: raise it when one of them changes."""
+TRACED = ("cycles", "cpu_seconds", "indicator_first", "indicator_last", "gate")
+"""What a picture's own record knows."""
 
 
 class Measures:
@@ -40,7 +42,7 @@ class Measures:
             return found
         image = to_tensor(load_picture(picture)[0])
         values: dict[str, Any] = {k: made[k] for k in ("method", "case", "setting", "hard", "calls", "rows")}
-        values |= {k: made[k] for k in ("cycles", "cpu_seconds", "indicator_first", "indicator_last") if k in made}
+        values |= {k: made[k] for k in TRACED if k in made}
         values |= {k: round(v, 5) for k, v in metrics.region(image, layout).items()}
         if self.classifier is not None:
             values |= self._text(self.classifier, image, layout, case)

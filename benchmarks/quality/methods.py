@@ -9,25 +9,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sow_core.errors import SowError
+from sow_core.method.advice import Advice
 from sow_core.method.config import SowConfig
 from sow_core.method.overrides import override
-from sow_core.method.plan import Plan, build_plan
-from sow_core.method.presets import preset
+from sow_core.method.plan import Denoise, Plan, build_plan
 
 from . import peers
 
 SETTING = "setting"
 """In place of a preset's name: the preset of the case's own setting (normal, style, attribute)."""
+PRESET_OF = {"small": "normal"}
+"""Settings that have no preset of their own."""
+GUIDANCE = 7.5
+"""Where a model folder recommends none."""
 EXTRA_PROMPTS = {"suppress": "human face", "diverse": "a high quality and colorful image"}
 """What the predecessor's four-row guidance was given for faces."""
-
-
-@dataclass(frozen=True)
-class Recommended:
-    """What a model folder recommends (sow.json): guidance scale and negative prompt."""
-
-    guidance: float = 7.5
-    negative: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,9 @@ class Method:
     preset and changes (`NAME=VALUE`, as `generate --set`) make a SOW plan; peer makes any other.
     background: the canvas under the condition, "gray", "black" or "random"; position: the planned box and its
     related boxes (AP) or a box drawn by lot; intensify: the full text (PI) or what a user would type.
+    edit: a last change of the plan's ops, for what is no setting.
     compare: the ablation's question; methods with the same one belong into one table.
+    against: the method that its numbers are paired with, case by case.
     """
 
     name: str
@@ -49,27 +47,27 @@ class Method:
     background: str = "gray"
     position: bool = True
     intensify: bool = True
+    edit: Callable[[Plan], Plan] | None = None
     compare: str = ""
+    against: str = ""
 
-    def config(self, setting: str, recommended: Recommended) -> SowConfig:
+    def config(self, setting: str, advice: Advice) -> SowConfig:
         """The SOW config of this method for a case of `setting`."""
-        base = preset(setting if self.preset == SETTING else self.preset)
-        base = replace(base, guidance=recommended.guidance)
-        if base.inversion_guidance != 1.0:  # the predecessor inverts at the scale it samples with
-            base = replace(base, inversion_guidance=recommended.guidance)
-        return override(base, self.changes)
+        name = PRESET_OF.get(setting, setting) if self.preset == SETTING else self.preset
+        return override(advice.config(name), self.changes)
 
-    def plan(self, setting: str, recommended: Recommended) -> Plan:
+    def plan(self, setting: str, advice: Advice) -> Plan:
         if self.peer is not None:
-            return self.peer(recommended.guidance)
-        return build_plan(self.config(setting, recommended))
+            return self.peer(advice.guidance or GUIDANCE)
+        plan = build_plan(self.config(setting, advice))
+        return plan if self.edit is None else self.edit(plan)
 
-    def fingerprint(self, setting: str, recommended: Recommended) -> str:
+    def fingerprint(self, setting: str, advice: Advice) -> str:
         """Changes with anything that changes this method's pictures."""
-        plan = self.plan(setting, recommended)
+        plan = self.plan(setting, advice)
         config = plan.config.as_dict()
         config |= config.pop("predecessor")  # as they were written before: pictures that are there still count
-        told: list[Any] = [repr(plan.ops), config, recommended.negative, self.background,
+        told: list[Any] = [repr(plan.ops), config, advice.negative, self.background,
                            self.position, self.intensify]  # fmt: skip
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -102,11 +100,23 @@ PRESETS = (
 )
 
 
-def _ablation(question: str, name: str, about: str, *changes: str, **layout: Any) -> Method:
-    return Method(name, "ablation", about, SETTING, changes, compare=question, **layout)
+def _ablation(question: str, name: str, about: str, *changes: str, against: str = "sow", **layout: Any) -> Method:
+    return Method(name, "ablation", about, SETTING, changes, compare=question, against=against, **layout)
+
+
+def text_pushed(plan: Plan, push: float = 1.0) -> Plan:
+    """The same plan with that much more text guidance outside the condition in the cycle, at the same rows."""
+
+    def pushed(op: Denoise) -> Denoise:
+        scale = op.guidance.scale
+        return replace(op, guidance=replace(op.guidance, scale=scale + push, inside=scale))
+
+    cycle = (pushed(op) if isinstance(op, Denoise) and op.cycle is not None else op for op in plan.ops)
+    return replace(plan, ops=tuple(cycle))
 
 
 NO_ATTENTION = "modulation=none"
+CUT = ("modulation.form=cut", "modulation.rows=all")
 ABLATIONS = (
     _ablation("canvas", "canvas_black", "black canvas", background="black"),
     _ablation("canvas", "canvas_random", "canvas of random pixels", background="random"),
@@ -116,16 +126,39 @@ ABLATIONS = (
     _ablation("modules", "no_attention", "without attention modulation (DAM)", NO_ATTENTION),
     _ablation("modules", "no_intensify", "without prompt intensification (PI)", intensify=False),
     _ablation("modules", "no_modules", "without AP, DAM and PI", NO_ATTENTION, position=False, intensify=False),
+    # The paper's chain in the paper's order: the modulation comes before the intensified prompt.
+    _ablation("chain", "ap", "position planning (AP) alone, on what a user would type", NO_ATTENTION, intensify=False,
+              against=""),
+    _ablation("chain", "ap_dam", "AP and attention modulation (DAM)", intensify=False, against="ap"),
+    _ablation("chain", "ap_dam_pi", "AP, DAM and prompt intensification (PI): all of it", against="ap_dam"),
+    _ablation("chain", "ap_cut", "control: AP, attention between the condition and the rest cut in every cycle call",
+              *CUT, intensify=False, against="ap"),
+    _ablation("attention", "cut", "control: no attention between the condition and the rest in the cycle", *CUT,
+              against="no_attention"),
     _ablation("attention", "no_suppress", "without S", "modulation.suppress=0"),
     _ablation("attention", "no_enhance", "without E", "modulation.enhance=0"),
     _ablation("attention", "no_fade", "without decay over cycles", "modulation.suppress_rate=0",
               "modulation.enhance_rate=0"),
+    _ablation("attention", "fade_fast", "decay to nothing: 7 % are left in the tenth cycle",
+              "modulation.suppress_rate=0.3", "modulation.enhance_rate=0.3", "modulation.suppress_floor=0",
+              "modulation.enhance_floor=0"),
+    _ablation("attention", "fade_floor", "fast decay to a floor of 0.3", "modulation.suppress_rate=0.3",
+              "modulation.enhance_rate=0.3"),
     _ablation("attention", "no_distance", "without decay over distance", "modulation.distance_rate=0"),
     _ablation("attention", "no_indicator", "without the indicator's gate", "modulation.threshold=0"),
     _ablation("attention", "all_rows", "modulating all rows", "modulation.rows=all"),
+    _ablation("attention", "refine_suppress", "S 2 also in the refine below the last ID level",
+              "modulation.suppress_refine=2"),
     _ablation("attention", "strong", "S and E three times as strong", "modulation.suppress=6", "modulation.enhance=3"),
     _ablation("attention", "one_way", "nearly one-way attention: S 20, E 3, all rows, no decay, no gate",
               "modulation.suppress=20", "modulation.enhance=3", "modulation.rows=all", *STEADY),
+    _ablation("picture guidance", "picture_1", "guided towards the condition at scale 1 in the cycle",
+              "picture_guidance=1"),
+    _ablation("picture guidance", "picture_2", "the same at scale 2", "picture_guidance=2"),
+    _ablation("picture guidance", "text_push", "control: the same push by the text, guidance + 1 outside",
+              edit=text_pushed),
+    _ablation("picture guidance", "more_cycles", "control: the rows of picture_1 spent on text-guided cycles",
+              "cycles=7"),
     *(_ablation("cycles", f"cycles_{n}", f"{n} cycles", f"cycles={n}") for n in (0, 1, 2, 3, 4, 7, 10, 15, 20)),
     *(_ablation("cycle ends", f"ends_{hi}_{lo}", f"cycle between levels {hi} and {lo}",
                 *(["preserve=3"] if lo == 4 else []), f"hi={hi}", f"lo={lo}")
@@ -151,13 +184,38 @@ ABLATIONS = (
     _ablation("fill", "coverage_strict", "only cells that the mask covers whole", "coverage=1.0"),
     _ablation("stop", "adaptive", "cycles until the picture settles", "adaptive=true"),
 )  # fmt: skip
-METHODS = {m.name: m for m in (*PEERS, *PRESETS, *ABLATIONS)}
+
+
+def _candidate(name: str, about: str, *changes: str) -> Method:
+    """A candidate for a preset; it states every setting that the candidates differ in, so that choosing one does not
+    move the others."""
+    stated = ("cycles=5", "hi=7", "lo=5", "init=invert", "inversion_stride=2", "unguided_tail=2")
+    return Method(name, "candidate", about, SETTING, (*stated, *changes), compare="presets", against="as_it_was")
+
+
+CANDIDATES = (
+    _candidate("as_it_was", "tail 2, a call at every second level of the inversion"),
+    _candidate("stride7", "inversion in one call", "inversion_stride=7"),
+    _candidate("tail5", "no guidance in the refine", "unguided_tail=5"),
+    _candidate("tail5_stride7", "both", "inversion_stride=7", "unguided_tail=5"),
+    _candidate("keep4321", "both, ID levels 4 to 1", "inversion_stride=7", "unguided_tail=5", "preserve=4,3,2,1"),
+    _candidate("cycles2", "two cycles", "cycles=2"),
+    _candidate("cycles2_stride7", "two cycles, inversion in one call, started from the noised canvas", "cycles=2",
+               "inversion_stride=7", "init=noise"),
+    _candidate("cycles2_tail5", "the same with no guidance in the refine", "cycles=2", "inversion_stride=7",
+               "init=noise", "unguided_tail=5"),
+    _candidate("six_four", "two cycles between 6 and 4, ID level 3, tail 4", "cycles=2", "inversion_stride=7",
+               "init=noise", "unguided_tail=4", "hi=6", "lo=4", "preserve=3"),
+)
+"""For the presets of a model's sow.json, the last three also for its `fast`."""
+METHODS = {m.name: m for m in (*PEERS, *PRESETS, *CANDIDATES, *ABLATIONS)}
 GROUPS = {
     "peers": tuple(m.name for m in PEERS),
     "presets": ("sow", "fast"),
     "main": (*(m.name for m in PEERS), "sow", "fast"),
     # PLAIN sets what counts as broken (report.thresholds): without it no failure rate means much.
     "ablations": (PLAIN, "sow", *(m.name for m in ABLATIONS)),
+    "candidates": (PLAIN, *(m.name for m in CANDIDATES)),
     "all": tuple(METHODS),
 }
 

@@ -11,18 +11,28 @@ from sow_core.assets import PACKAGE
 from sow_core.errors import SowError
 from sow_core.files import atomic_write
 
-from . import failure, plots, summary, tables
-from .methods import ABLATIONS, PLAIN
+from . import failure, paired, plots, summary, tables
+from .methods import ABLATIONS, CANDIDATES, PLAIN, Method
 
 ROOT = PACKAGE.parent
 RESULTS = ROOT / "benchmarks" / "quality" / "results"
 DOCS = ROOT / "docs"
 TITLES = {
+    "confirmed": "The chosen presets and the paper's chain, on the test split",
+    "modulation": "Attention modulation, on the validation split",
+    "presets": "Presets: the candidates, on the validation split",
     "main": "Methods side by side",
     "renders": "Methods on held-out renders, validation split",
     "ablations": "Ablations, on the validation split",
 }
 """Of the known runs, in the order of the page; any other run follows under its own name."""
+SHUT = " †"
+"""Marks what an earlier run says of the modulation: its gate let .013 of E through."""
+VACUOUS = (
+    "† sampled when the gate let .013 of E through on average and S faded to 7 % in ten cycles: hardly anything was "
+    "switched off here. Made anew with the gate open, above."
+)
+QUESTIONED = ("attention", "chain")
 
 
 def publish(name: str, run: Path) -> list[Path]:
@@ -93,6 +103,10 @@ def _run(name: str, run: dict[str, Any], pictures: Path) -> tuple[str, list[Path
             "",
         ]
         parts += _by_question(methods, order) if ablated else [tables.comparison(methods, order), ""]
+        pairs = run.get("paired", {}).get(setting)
+        if pairs:
+            parts += ["Differences on the same cases (bold: more than two standard errors):", "",
+                      paired.table(pairs), ""]  # fmt: skip
         sheet = pictures / f"{name}_sheet_{setting}.png"
         if sheet.is_file():
             parts += [f"![{setting}](results/{sheet.name})", ""]
@@ -117,13 +131,25 @@ def _setup(run: dict[str, Any]) -> str:
 def _by_question(methods: dict[str, Any], order: list[str]) -> list[str]:
     """A table per ablation's question, each with the full method first."""
     lines: list[str] = []
-    for question in dict.fromkeys(m.compare for m in ABLATIONS):
-        names = [m.name for m in ABLATIONS if m.compare == question and m.name in methods]
-        if names:
-            shown = {n: methods[n] for n in ("sow", *names) if n in methods}
-            lines += [f"**{question}**", "", tables.comparison(shown, order), ""]
-            lines += [f"{m.name}: {m.about}  " for m in ABLATIONS if m.name in names] + [""]
+    known = (*CANDIDATES, *ABLATIONS)
+    gated = any("gate" in values for values in methods.values())
+    for question in dict.fromkeys(m.compare for m in known):
+        names = [m.name for m in known if m.compare == question and m.name in methods]
+        if not names:
+            continue
+        vacuous = [] if gated else [m.name for m in known if m.name in names and _modulated(m)]
+        marked = {n: n + SHUT if n in vacuous else n for n in ("sow", *names) if n in methods}
+        shown = {label: methods[n] for n, label in marked.items()}
+        lines += [f"**{question}**", "", tables.comparison(shown, [marked.get(n, n) for n in order]), ""]
+        if vacuous:
+            lines += [VACUOUS, ""]
+        lines += [f"{m.name}: {m.about}  " for m in known if m.name in names] + [""]
     return lines
+
+
+def _modulated(method: Method) -> bool:
+    """Does it ask what the modulation does?"""
+    return method.compare in QUESTIONED or any(change.startswith("modulation") for change in method.changes)
 
 
 def _plots(name: str, run: dict[str, Any]) -> list[tuple[str, str]]:

@@ -16,10 +16,10 @@ from sow_core.method.condition import make_layout, to_tensor
 from sow_core.pictures.reading import load_picture
 from sow_core.settings import png_bytes
 
-from . import metrics, sheets, tables
+from . import metrics, paired, sheets, tables
 from .cases import SIZE, Case
 from .judging import Panel, kid
-from .methods import METHODS, PLAIN
+from .methods import GUIDANCE, METHODS, PLAIN
 from .running import layout_of
 from .summary import add_balance, aggregate
 
@@ -59,6 +59,7 @@ def summarise(session: Session) -> dict[str, Any]:
         for setting, values in limits.items():
             references[setting] |= {f"threshold_{k}": v for k, v in values.items()}
     table = aggregate(records)
+    others = {m.name: m.against for m in o.methods if m.against}
     if session.panel is not None:
         _add_kid(session, session.panel, table)
         add_balance(table, {s: session.panel.strangers(cases) for s, cases in session.all_cases.items()})
@@ -68,14 +69,15 @@ def summarise(session: Session) -> dict[str, Any]:
         "judges": session.panel.digest if session.panel else None,
         "split": o.split,
         "cases": {s: len(c) for s, c in session.all_cases.items()},
-        "guidance": session.recommended.guidance,
-        "negative": session.recommended.negative,
+        "guidance": session.advice.guidance or GUIDANCE,
+        "negative": session.advice.negative or "",
         "skipped": session.skipped,
         "references": references,
         "methods": {TRUTH: {"group": "reference", "about": "the render that the text describes: what the judges say "
                             "of a right answer", "compare": ""}}
         | {m.name: {"group": m.group, "about": m.about, "compare": m.compare} for m in o.methods},
         "table": table,
+        "paired": paired.differences(records, others),
     }
 
 
@@ -86,7 +88,7 @@ def _truths(session: Session) -> list[dict[str, Any]]:
     method = METHODS["sow"]
     return [
         {"setting": setting, "method": TRUTH, "rows": 0}
-        | session.panel.judge(case.truth, layout_of(method, case, session.recommended), case, method)
+        | session.panel.judge(case.truth, layout_of(method, case, session.advice), case, method)
         for setting, cases in session.all_cases.items()
         for case in cases
         if case.truth is not None

@@ -19,7 +19,7 @@ from .classifier import TextClassifier
 from .defaults import CASES, QUICK_CASES
 from .judging import Panel
 from .measuring import Measures
-from .methods import PLAIN, Method, Recommended, choose
+from .methods import PLAIN, Method, choose
 from .running import Pictures, layout_of
 
 
@@ -62,9 +62,8 @@ class Session:
         if options.device == "cpu":
             torch.set_num_threads(1)  # two spinning threads beside a busy process cost ten times, not half
         self.backend = DiffusersBackend.load(options.model, device=options.device)
-        told = self.backend.parts.recommended
-        self.recommended = Recommended(float(told.get("guidance", 7.5)), str(told.get("negative", "")))
-        self.pictures = Pictures(options.out, self.backend, weights_digest(self.backend), self.recommended)
+        self.advice = self.backend.parts.recommended
+        self.pictures = Pictures(options.out, self.backend, weights_digest(self.backend), self.advice)
         self.panel = self._panel()
         classifier = TextClassifier(self.backend) if options.text else None
         if classifier is None:
@@ -99,7 +98,7 @@ class Session:
             made = self.pictures.have(method, case) if self.options.report_only else self.pictures.make(method, case)
             if made is None:
                 continue
-            layout = layout_of(method, case, self.recommended)
+            layout = layout_of(method, case, self.advice)
             picture = self.pictures.path(method, case)
             self.rows.append(self.measures.make(method, case, layout, picture, made))
 

@@ -20,7 +20,7 @@ from typing import Any
 from .metrics import spread
 
 NUMBERS = ("region_rms", "region_psnr", "seam_contrast", "gray_halo", "identity_distance", "text_right", "edit_right",
-           "calls", "rows", "cycles", "cpu_seconds", "indicator_first", "indicator_last")  # fmt: skip
+           "calls", "rows", "cycles", "cpu_seconds", "indicator_first", "indicator_last", "gate")  # fmt: skip
 SHARES = ("model_place_right", "model_style_right", "face_found", "failed", "no_body", "seam_visible",
           "second_face")  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Any
 
 COLUMNS = (
     ("rows", "rows", 0, ""),
+    ("gate", "mean gate", 2, ""),
     ("region_rms", "region distance", 3, "-"),
     ("seam_contrast", "seam", 2, ""),
     ("gray_halo", "gray around", 3, "-"),

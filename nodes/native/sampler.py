@@ -127,8 +127,5 @@ def _off_device(trace: Trace, base: Any) -> Trace:
     """The trace outlives the run in the host's cache: it must not hold the GPU's memory."""
     trace.previews = [base.process_latent_out(x.float()).cpu() for x in trace.previews]
     trace.masses = [(cycle, mass.cpu()) for cycle, mass in trace.masses]
-    trace.calls = [
-        call if call.indicator is None else replace(call, indicator=call.indicator.cpu())
-        for call in trace.calls
-    ]
+    trace.calls = [call.on_cpu() for call in trace.calls]
     return trace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import SowError
 from ..memory import is_out_of_memory
+from ..method.advice import Advice
 
 
 @dataclass
@@ -24,8 +25,8 @@ class Components:
     scheduler_config: dict[str, Any]
     zero_empty: bool = False
     """SDXL's force_zeros_for_empty_prompt."""
-    recommended: Mapping[str, Any] = field(default_factory=dict)
-    """What the folder's sow.json recommends: "guidance" and "negative", for models that are not SD's size."""
+    recommended: Advice = field(default_factory=Advice)
+    """What the folder's sow.json recommends, for models that are not SD's size."""
 
     @property
     def sdxl(self) -> bool:

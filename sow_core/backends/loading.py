@@ -13,6 +13,7 @@ import torch
 
 from ..assets import asset_folder
 from ..errors import SowError
+from ..method.advice import Advice
 from .checks import check_index, check_parts, check_scheduler, check_unet_config
 from .components import Components, json_object, readable
 
@@ -83,7 +84,7 @@ def from_folder(source: Path, dtype: torch.dtype, name: str | None = None) -> Co
     parts = Components(name, unet, vae, encoders, scheduler, zero_empty)
     recommendation = source / "sow.json"
     if recommendation.is_file():
-        parts.recommended = _recommended(recommendation)
+        parts.recommended = Advice.from_dict(json_object(recommendation), str(recommendation))
     return check_parts(parts)
 
 
@@ -131,12 +132,3 @@ def _tokenizer(source: Path, part: str) -> Any:
         raise SowError(f"No tokenizer in {source / part}; fetch the model again.")
     with readable(str(source / part)):
         return CLIPTokenizer.from_pretrained(source, subfolder=part, local_files_only=True)
-
-
-def _recommended(path: Path) -> dict[str, Any]:
-    values = json_object(path)
-    guidance, negative = values.get("guidance", 7.5), values.get("negative", "")
-    number = isinstance(guidance, (int, float)) and not isinstance(guidance, bool)
-    if not number or not 1 <= guidance <= 100 or not isinstance(negative, str):
-        raise SowError(f"Bad {path}: expected {{\"guidance\": 1 to 100, \"negative\": \"text\"}}.")
-    return values

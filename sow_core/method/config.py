@@ -64,6 +64,8 @@ class SowConfig:
     cycle_eta, refine_eta: DDIM eta 0..1 inside the cycle (1 [COW]) and in the refine [paper].
     guidance: classifier-free guidance scale w >= 1 (7.5 [paper]).
     guidance_inside: scale on the condition's own cells in the refine; None: as `guidance` [ours].
+    picture_guidance: scale 0..100 of a guidance of the cycle towards the condition, outside of it [ours]; each
+      call of the cycle then needs one more, of a single row. 0: none.
     unguided_tail: this many last refine steps run without guidance, in single rows [ours; cf. guidance in a
       limited interval, Kynkäänniemi et al. 2024]: cheaper, and inside the condition the inversion's way back.
     inversion_guidance: scale of both inversions (1 [ours]: CFG there buys nothing and doubles its rows).
@@ -77,7 +79,7 @@ class SowConfig:
     fill: what is encoded around the mask: "gray" [paper], "keep" the picture's own pixels within its box [ours], or
       "extend" the kept edge's colours outward, so that no gray gets into the cells at the edge [ours].
     coverage: share of a latent cell that the mask must cover for the cell to be kept, 0 < c <= 1.
-    modulation: dynamic attention modulation of the cycle; None: off.
+    modulation: dynamic attention modulation; None: off.
     predecessor: what only repeats the predecessor, see `Predecessor`.
     adaptive: stop cycling an image when its x0 prediction stops changing less from cycle to cycle.
     min_cycles, tolerance: fewest cycles then, and the relative change (0..1) that counts as "stopped".
@@ -105,6 +107,7 @@ class SowConfig:
     adaptive: bool = False
     min_cycles: int = 3
     tolerance: float = 0.05
+    picture_guidance: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises SowError for a value of another type or out of its range."""
@@ -124,6 +127,7 @@ class SowConfig:
         check(1 <= self.guidance <= 100, "guidance", "1 to 100")
         inside = self.guidance_inside
         check(inside is None or 0 <= inside <= 100, "guidance_inside", "0 to 100, or none")
+        check(0 <= self.picture_guidance <= 100, "picture_guidance", "0 to 100")
         check(0 <= self.unguided_tail <= 1000, "unguided_tail", "0 to 1000")
         check(1 <= self.inversion_guidance <= 100, "inversion_guidance", "1 to 100")
         check(1 <= self.inversion_stride <= 1000, "inversion_stride", "1 to 1000")

@@ -18,11 +18,15 @@ from ..errors import SowError
 from .backend import Backend
 from .box import CELL
 from .encoded import EncodedLayout, check_finite
+from .guidance import POSITIVE
 from .modulation import AttentionControl
 from .noise import NoiseSource
 from .plan import Decode, Denoise, Encode, EndCycle, Invert, NoiseTrajectory, Place, Plan, Renoise, SeedCanvas
 from .schedule import add_noise, ddim_step, invert_step, renoise, to_x0
 from .trace import CallRecord, Event, Result, Trace
+
+BLANK_SEED = 0x5EED_B1A4
+"""Added to a picture's seed for the noise that stands in the condition's place (picture guidance)."""
 
 
 @dataclass
@@ -59,9 +63,10 @@ class _Run:
         self.fixed_noise: Tensor | None = None
         self.control: AttentionControl | None = None
         modulation = plan.config.modulation
-        if modulation is not None and modulation.active:
+        if modulation is not None and any(isinstance(op, Denoise) and op.modulate for op in plan.ops):
             self.control = AttentionControl(layout.regions, modulation, self.count, device)
         self.state = _State(torch.empty(0), list(range(self.count)))
+        self.blank_noise = NoiseSource([seed + BLANK_SEED for seed in seeds], device)
 
     # -- trajectories
 
@@ -138,17 +143,37 @@ class _Run:
 
     def denoise(self, op: Denoise) -> Iterator[Event]:
         control = self.control if op.modulate else None
-        if control is not None and op.cycle is not None:
+        gate = measured = blank = None
+        if control is not None:
             control.begin(op.cycle)
+            gate = control.gate if op.cycle is not None and control.enhances else None
         x = self.state.x
-        eps = op.guidance.combine(self._predict(x, op.level, op.guidance.rows, control), self.inside)
-        measured = control.end() if control is not None else None
-        if control is not None and control.mass_map is not None and op.cycle is not None:
-            self.trace.masses.append((op.cycle, control.mass_map))
+        predicted = self._predict(x, op.level, op.guidance.rows, control)
+        if control is not None and op.cycle is not None:  # the refine has no gate
+            measured = control.end()
+            if control.mass_map is not None:
+                self.trace.masses.append((op.cycle, control.mass_map))
+        if op.guidance.picture > 0:
+            blank = self._predict(self._without_condition(x, op.level), op.level, (POSITIVE,))[0]
+        eps = op.guidance.combine(predicted, self.inside, blank)
         noise = self._draw() if op.eta > 0 else None
         self.state.x0 = to_x0(x, eps, self.schedule, op.level)
         self.state.x = ddim_step(x, eps, self.schedule, op.level, op.level - 1, op.eta, noise)
-        yield self._called(op.phase, op.level, op.cycle, op.guidance.rows, self.state.x0, measured)
+        if blank is not None:
+            yield self._called("picture", op.level, op.cycle, (POSITIVE,), self.state.x0)
+        yield self._called(op.phase, op.level, op.cycle, op.guidance.rows, self.state.x0, measured, gate)
+
+    def _without_condition(self, x: Tensor, level: int) -> Tensor:
+        """The state with the noised colour of the canvas (its cells' median) in the condition's place.
+
+        The noise has generators of its own, so that the run's is the same with and without picture guidance.
+        """
+        outside = self._canvas_latent()[:, :, self.inside[0, 0] < 0.5]
+        if outside.shape[-1] == 0:
+            return x
+        colour = outside.median(dim=-1).values[:, :, None, None].expand(-1, -1, *x.shape[-2:])
+        noise = self.blank_noise.draw(x.shape[1:], self.state.images)
+        return torch.where(self.inside > 0.5, add_noise(colour, noise, self.schedule, level), x)
 
     def end_cycle(self, op: EndCycle) -> Iterator[Event]:
         state = self.state
@@ -220,9 +245,10 @@ class _Run:
         rows: tuple[str, ...],
         x0: Tensor,
         measured: Tensor | None = None,
+        gate: Tensor | None = None,
     ) -> Event:
         images = tuple(self.state.images) if phase != "invert" else ()
-        record = CallRecord(phase, cycle, level, self.schedule.t[level], rows, images, measured)
+        record = CallRecord(phase, cycle, level, self.schedule.t[level], rows, images, measured, gate)
         self.trace.calls.append(record)
         return Event("call", phase, len(self.trace.calls), self.total, level, cycle, x0)
 

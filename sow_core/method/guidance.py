@@ -21,12 +21,16 @@ class Guidance:
     negative: which row is guided away from: "negative" or "empty".
     extra: adds (w - 1)(diverse - suppress) outside the condition: the predecessor's four-row guidance,
       not in either paper.
+    picture: scale of a guidance towards the condition [ours, not in the paper]: what the positive row says more
+      outside the condition than it says of the same state with the condition blanked out; one more call, of a
+      single row.
     """
 
     scale: float = 7.5
     inside: float | None = None
     negative: str = NEGATIVE
     extra: bool = False
+    picture: float = 0.0
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -36,11 +40,18 @@ class Guidance:
         rows = (self.negative, POSITIVE)
         return (*rows, SUPPRESS, DIVERSE) if self.extra else rows
 
-    def combine(self, eps: Tensor, inside: Tensor | None) -> Tensor:
+    def combine(self, eps: Tensor, inside: Tensor | None, blank: Tensor | None = None) -> Tensor:
         """`eps` [R, N, C, h, w] in the order of `rows` -> [N, C, h, w].
 
         `inside` [1, 1, h, w] is 1 on the cells of the condition; None where there is none (a crop).
+        `blank` [N, C, h, w]: the positive row's answer without the condition, where `picture` is above 0.
         """
+        guided = self._guided(eps, inside)
+        if blank is None or inside is None:
+            return guided
+        return guided + self.picture * (1.0 - inside) * (eps[self.rows.index(POSITIVE)] - blank)
+
+    def _guided(self, eps: Tensor, inside: Tensor | None) -> Tensor:
         import torch
 
         if len(self.rows) == 1:

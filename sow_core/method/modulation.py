@@ -1,8 +1,8 @@
 """Dynamic attention modulation (paper Eqs. 4-8): how strongly, where, and when.
 
 S suppresses the condition's attention to the rest, E enhances the related region's attention to the
-condition; both fade over cycles, E also with distance, and an indicator of the attention mass near the
-condition switches E off where the outline already continues.
+condition; both fade over cycles, E also with distance, and a gate weakens E where the attention mass near the
+condition (the indicator) is already high for the model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def indicator(mass: Tensor, maps: RegionMaps) -> Tensor:
     """Eq. 7: the nearest fifth's share of the related region's attention on the condition, mean over heads.
 
     mass: [N, H, T, K] attention on condition k, query by query. Returns [N, K], NaN where the region has
-    no token on this grid. Uniform attention gives about .2; a truncated outline less.
+    no token on this grid. Uniform attention gives about .2. The paper takes a low value for a truncated outline;
+    on the demo model it is a weak predictor of one.
     """
     related = (maps.related >= 0.5).to(mass)
     share = torch.einsum("nhtk,kt->nhk", mass, maps.near.to(mass))
@@ -62,18 +63,20 @@ class AttentionControl:
         self.regions = regions
         self.modulation = modulation
         self.device = device or torch.device("cpu")
-        self.cycle = 0
+        self.cycle: int | None = 0
         conditions = len(regions.condition)
         self.gate = torch.ones(images, conditions, device=self.device)
+        """Factor of E in the next call, [N, K], 0 (closed) to 1."""
         self.mass_map: Tensor | None = None
         """Mean attention on all conditions [N, h, w] of the last step, on the finest observed grid."""
         self.has_related = bool(regions.related.any())
+        self.enhances = self.has_related and modulation.enhance > 0 and modulation.form != "cut"
         self._values: list[Tensor] = []
         self._maps: dict[tuple[int, int], RegionMaps] = {}
         self._cache: dict[tuple[Any, ...], Any] = {}
 
-    def begin(self, cycle: int) -> None:
-        """Start one model call of `cycle` (0, 1, ...)."""
+    def begin(self, cycle: int | None) -> None:
+        """Start one model call of `cycle` (0, 1, ...), or of the refine (None)."""
         self.cycle = cycle
         self._cache.clear()
         self._values.clear()
@@ -189,9 +192,7 @@ class AttentionControl:
         if not self._values or not self.has_related:
             return None
         value = torch.stack(self._values).nanmean(dim=0)
-        if self.modulation.threshold > 0:
-            gate = (self.modulation.threshold - value) / self.modulation.threshold
-            self.gate = gate.clamp(0.0, 1.0).nan_to_num(1.0)
+        self.gate = self.modulation.gate(value)
         return value
 
     def _factors(self, maps: RegionMaps) -> tuple[Tensor, Tensor]:

@@ -119,7 +119,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Denoise:
-    """One guided model call at `level` and a DDIM(eta) step down; cycle None: the refine."""
+    """One guided model call at `level` (two with picture guidance), a DDIM(eta) step down; cycle None: the refine."""
 
     level: int
     eta: float
@@ -133,7 +133,8 @@ class Denoise:
 
     @property
     def cost(self) -> Cost:
-        return Cost(1, len(self.guidance.rows))
+        blank = int(self.guidance.picture > 0)
+        return Cost(1 + blank, len(self.guidance.rows) + blank)
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,8 @@ def _line(op: Op) -> str:
 def _short(value: object) -> str:
     if isinstance(value, Guidance):
         inside = "" if value.inside is None else f" inside {value.inside:g}"
-        return f"<{value.scale:g}{inside}: {'+'.join(value.rows)}>"
+        picture = f" picture {value.picture:g}" if value.picture else ""
+        return f"<{value.scale:g}{inside}{picture}: {'+'.join(value.rows)}>"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -225,14 +227,17 @@ def build_plan(config: SowConfig, conditions: int = 1) -> Plan:
         if phase == "invert":
             return Guidance(config.inversion_guidance, negative=negative)
         if phase == "cycle":
-            return Guidance(config.guidance, negative=negative, extra=as_before.extra_rows)
+            return Guidance(
+                config.guidance, negative=negative, extra=as_before.extra_rows, picture=config.picture_guidance
+            )
         return Guidance(config.guidance, inside=config.guidance_inside, negative=negative)
 
     def invert(level: int, condition: int | None) -> Invert:
         return Invert(level, guidance("invert"), condition, config.inversion_stride)
 
     slice_canvas = config.trajectory == "invert" and config.invert_on == "canvas"
-    ops: list[Op] = [Encode(canvas=config.init != "none" or slice_canvas, crops=not slice_canvas)]
+    canvas = config.init != "none" or slice_canvas or config.picture_guidance > 0
+    ops: list[Op] = [Encode(canvas=canvas, crops=not slice_canvas)]
     if slice_canvas:
         ops.append(invert(hi, None))
     elif config.trajectory == "invert":
@@ -247,6 +252,8 @@ def build_plan(config: SowConfig, conditions: int = 1) -> Plan:
     if config.cycles == 0:
         ops.append(Place(lo, None))
     modulate = config.modulation is not None and config.modulation.active
+    # Above the last ID level what S does to the condition is written over.
+    free = min(kept, default=lo) if config.modulation is not None and config.modulation.suppress_refine > 0 else 0
     for cycle in range(config.cycles):
         if cycle > 0 or seeded == lo:
             ops.append(Renoise(lo, hi, as_before.renoise_shift, cycle))
@@ -257,7 +264,7 @@ def build_plan(config: SowConfig, conditions: int = 1) -> Plan:
         ops.append(EndCycle(cycle))
     for level in range(lo, 0, -1):
         guided = guidance("refine") if level > config.unguided_tail else Guidance(1.0)
-        ops.append(Denoise(level, config.refine_eta, guided, False, None))
+        ops.append(Denoise(level, config.refine_eta, guided, level <= free, None))
         if level - 1 in kept:
             ops.append(Place(level - 1, None))
     ops.append(Decode())

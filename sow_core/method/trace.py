@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from .. import __version__
 
 @dataclass(frozen=True)
 class CallRecord:
-    """One model call: its phase, cycle, level, timestep, rows and the indicator it measured, per image."""
+    """One model call: its phase, cycle, level, timestep, rows; per image the indicator it measured and its gate."""
 
     phase: str
     cycle: int | None
@@ -22,6 +22,13 @@ class CallRecord:
     images: tuple[int, ...]
     indicator: Tensor | None = None
     """[N, K] on the backend's device; read it after the run."""
+    gate: Tensor | None = None
+    """What E was multiplied with in this call, [N, K] in 0..1: 0 closed, 1 open."""
+
+    def on_cpu(self) -> CallRecord:
+        """The same for a cache that outlives the run, off the GPU."""
+        indicator, gate = (None if x is None else x.cpu() for x in (self.indicator, self.gate))
+        return replace(self, indicator=indicator, gate=gate)
 
 
 @dataclass
@@ -41,19 +48,33 @@ class Trace:
         """Time spent on a phase, on top of what it has."""
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
+    def mean_gate(self, image: int | None = None) -> float | None:
+        """Mean over conditions and gated calls, of one image or all; None where nothing was enhanced.
+
+        A run's first call is left out: nothing has been measured yet, so it is never gated.
+        """
+        seen = [
+            (c.gate if image is None else c.gate[c.images.index(image)]).float().mean()
+            for c in self.calls
+            if c.gate is not None and (image is None or image in c.images)
+        ][1:]
+        return float(sum(seen)) / len(seen) if seen else None
+
     def as_dict(self) -> dict[str, Any]:
-        """JSON values; indicators as one list per call, [image][condition]."""
+        """JSON values; indicators and gates as one list per call, [image][condition]."""
         calls = []
         for c in self.calls:
-            value = None if c.indicator is None else [[_number(v) for v in row] for row in c.indicator.tolist()]
+            measured = {"indicator": c.indicator, "gate": c.gate}
             calls.append(
                 {"phase": c.phase, "cycle": c.cycle, "level": c.level, "timestep": c.timestep, "rows": list(c.rows)}
-                | ({} if value is None else {"indicator": value})
+                | {k: [[_number(v) for v in row] for row in x.tolist()] for k, x in measured.items() if x is not None}
             )
+        gate = self.mean_gate()
         return {
             "version": __version__,
             "model_calls": len(self.calls),
             "cycles": self.cycles,
+            "mean_gate": None if gate is None else round(gate, 5),
             "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
             "calls": calls,
         }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SowError
+from ..method.advice import Advice, guided
 from ..method.box import Box, check_inside, check_size
 from ..method.config import NEGATIVE_PROMPT, SowConfig
 from ..method.overrides import override, with_config
@@ -54,15 +55,14 @@ class Job:
     def preset(self) -> str:
         return self.options.preset or "normal"
 
-    def recommend(self, values: Mapping[str, Any]) -> None:
+    def recommend(self, advice: Advice) -> None:
         """Take a model folder's own recommendations (sow.json) where the user says nothing else."""
         if self.base is not None:
             return
-        if self.options.negative is None and "negative" in values:
-            self.negative = values["negative"]
-        chosen = any(a.partition("=")[0].strip() == "guidance" for a in self.options.settings)
-        if self.options.cfg is None and not chosen and "guidance" in values:
-            self.config = with_config(self.config, guidance=float(values["guidance"]))
+        if self.options.negative is None and advice.negative is not None:
+            self.negative = advice.negative
+        self.config = _config(self.options, advice.config(self.preset))
+
 
 
 def check(options: Options, base: SowConfig | None = None, record: dict[str, Any] | None = None) -> Job:
@@ -169,7 +169,9 @@ def _config(options: Options, base: SowConfig | None) -> SowConfig:
     steps = options.steps
     if steps is not None:
         config = with_config(config, steps=steps) if steps < 1 else config.with_steps(steps)
-    config = with_config(config, cycles=options.cycles, guidance=options.cfg)
+    config = with_config(config, cycles=options.cycles)
+    if options.cfg is not None:
+        config = guided(config, options.cfg)
     if options.no_attention:
         config = override(config, ["modulation=none"])
     return override(config, options.settings)

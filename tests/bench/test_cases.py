@@ -19,7 +19,7 @@ def cases():
 def test_same_every_time(cases):
     again = render_cases("style", "test", 6)
     assert [c.fingerprint for c in again] == [c.fingerprint for c in cases["style"]]
-    assert len({c.fingerprint for group in cases.values() for c in group}) == 18
+    assert len({c.fingerprint for group in cases.values() for c in group}) == 24
 
 
 def test_splits_keep_apart(cases):

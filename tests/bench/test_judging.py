@@ -12,12 +12,13 @@ from benchmarks.quality.broken import specimens
 from benchmarks.quality.cases import render_cases
 from benchmarks.quality.failure import FILE, FailureJudge
 from benchmarks.quality.judging import Panel
-from benchmarks.quality.methods import METHODS, Recommended
+from benchmarks.quality.methods import METHODS
 from benchmarks.quality.running import layout_of
 from sow_core.assets import asset_folder
+from sow_core.method.advice import Advice
 
 JUDGES = asset_folder("models") / "demo" / "judges"
-TOLD = Recommended(5.0, "")
+TOLD = Advice(5.0, "")
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,16 @@ import torch
 from gaussian import GaussianBackend
 
 from benchmarks.quality import methods, peers
-from benchmarks.quality.methods import ABLATIONS, METHODS, PLAIN, Recommended, choose
+from benchmarks.quality.methods import ABLATIONS, METHODS, PLAIN, choose
 from sow_core.backends.painting import paint
 from sow_core.errors import SowError
+from sow_core.method.advice import Advice
 from sow_core.method.box import Box
 from sow_core.method.condition import Condition, make_layout
 from sow_core.method.plan import Denoise, Place, build_plan
 from sow_core.method.presets import preset
 
-TOLD = Recommended(5.0, "")
+TOLD = Advice(5.0, "")
 
 
 @pytest.fixture
@@ -81,7 +82,8 @@ def test_ablations_differ_from_the_full_method():
     that are the preset's own)."""
     full = METHODS["sow"].fingerprint("normal", TOLD)
     same = {m.name for m in ABLATIONS if m.fingerprint("normal", TOLD) == full}
-    assert same == {"eta_0", "keep_43"}  # the preset's own values, kept in the series
+    # the preset's own values, kept in the series; the chain's last link; a gate that is open without calibration
+    assert same == {"eta_0", "keep_43", "ap_dam_pi", "no_indicator"}
 
 
 def test_groups_of_whole_runs_carry_the_plain_samples_that_failures_are_measured_by():
@@ -91,7 +93,7 @@ def test_groups_of_whole_runs_carry_the_plain_samples_that_failures_are_measured
 
 def test_fingerprint_follows_guidance_and_negative():
     sow = METHODS["sow"]
-    told = {sow.fingerprint("normal", t) for t in (TOLD, Recommended(7.5, ""), Recommended(5.0, "bad"))}
+    told = {sow.fingerprint("normal", t) for t in (TOLD, Advice(7.5, ""), Advice(5.0, "bad"))}
     assert len(told) == 3
 
 

@@ -142,6 +142,15 @@ def test_suppression_lowers_and_enhancement_raises_the_mass(demo: DiffusersBacke
     assert closed[1] > still[1], "the condition looks away from the rest, so at itself"
 
 
+def test_the_gate_lets_a_third_of_the_enhancement_through(demo: DiffusersBackend) -> None:
+    """With the model's own calibration, on four cases; a gate that is shut makes every ablation of E empty."""
+    config = demo.parts.recommended.config("normal")
+    assert config.modulation is not None and config.modulation.threshold > 0
+    gates = [paint(demo, config, scene(face(name)), SEEDS).trace.mean_gate() for name in FACES]
+    assert all(gate is not None for gate in gates)
+    assert 0.3 <= mean([gate for gate in gates if gate is not None]) < 1
+
+
 def test_both_forms_of_equation_8_run_and_differ_little_when_weak(demo: DiffusersBackend) -> None:
     base = paint(demo, settings(modulation=None, cycles=2), scene(), [1]).latents
     for weak in (Modulation(suppress=0.05, enhance=0.05), Modulation(suppress=0.01, enhance=0.01, form="minmax")):

@@ -16,6 +16,7 @@ from tiny_models import FAMILIES
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.backends.loading import load
 from sow_core.errors import SowError
+from sow_core.method.advice import Advice
 
 ROWS = ("positive", "negative")
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -141,7 +142,7 @@ def test_an_sdxl_checkpoint_marked_as_v_prediction(tiny, checkpoint, tmp_path):
 def test_sow_json_recommends(copy):
     folder = copy()
     (folder / "sow.json").write_text('{"guidance": 5, "negative": ""}')
-    assert load(folder).recommended == {"guidance": 5, "negative": ""}
+    assert load(folder).recommended == Advice(guidance=5, negative="")
     (folder / "sow.json").write_text('{"guidance": "much"}')
     assert "guidance" in refused(folder)
 

@@ -315,3 +315,26 @@ def test_a_mapped_encoding_keeps_its_layout() -> None:
     twice = made.mapped(lambda z: 2 * z)
     assert twice.layout is where and twice.channels == made.channels == 4
     assert all(torch.equal(a, 2 * b) for a, b in zip(twice.latents, made.latents, strict=True))
+
+
+def test_picture_guidance_asks_once_more_without_the_condition() -> None:
+    where = layout()
+    plain = paint(build_plan(replace(PLAIN, cycles=1, preserve=(4, 3, 2, 1, 0))), GaussianBackend(), where, [0, 1])
+    config = replace(PLAIN, cycles=1, preserve=(4, 3, 2, 1, 0), picture_guidance=2.0)
+    backend = GaussianBackend()
+    pushed = paint(build_plan(config), backend, where, [0, 1])
+    assert torch.equal(inside(plain.latents, where), inside(pushed.latents, where))
+    singles = [c for c in backend.calls if c["rows"] == ("positive",) and c["level"] in (7, 6)]
+    blank, whole = singles[-2]["x"], next(c["x"] for c in backend.calls if len(c["rows"]) == 2)
+    outside = where.regions.any_condition < 0.5
+    assert torch.equal(blank[:, :, outside], whole[:, :, outside])
+    assert not torch.allclose(inside(blank, where), inside(whole, where))
+    assert [c.phase for c in pushed.trace.calls].count("picture") == 2
+
+
+def test_picture_guidance_draws_its_noise_apart() -> None:
+    """At scale 0+ the picture is the unguided one: the run's own noise does not move."""
+    where = layout()
+    plain = paint(build_plan(PLAIN), GaussianBackend(), where, [3]).latents
+    hardly = paint(build_plan(replace(PLAIN, picture_guidance=1e-9)), GaussianBackend(), where, [3]).latents
+    assert torch.allclose(plain, hardly, atol=1e-5)

@@ -43,3 +43,14 @@ def test_all_rows_names_each_once() -> None:
         "suppress",
         "diverse",
     )
+
+
+def test_picture_guidance_adds_what_the_condition_makes_of_its_surroundings() -> None:
+    eps, blank, inside = torch.randn(2, 3, 4, 2, 2), torch.randn(3, 4, 2, 2), torch.zeros(1, 1, 2, 2)
+    inside[..., 0, 0] = 1
+    plain = Guidance(7.5).combine(eps, inside)
+    pushed = Guidance(7.5, picture=2.0).combine(eps, inside, blank)
+    assert torch.equal(pushed[..., 0, 0], plain[..., 0, 0])
+    assert torch.allclose(pushed[..., 1, :], (plain + 2 * (eps[1] - blank))[..., 1, :], atol=1e-5)
+    alone = Guidance(1.0, picture=1.0).combine(eps[:1], inside, blank)
+    assert torch.allclose(alone[..., 1, 1], (2 * eps[0] - blank)[..., 1, 1], atol=1e-5)

@@ -22,6 +22,8 @@ def test_costs_of_the_presets() -> None:
     assert build_plan(preset("normal")).cost == Cost(19, 32, 0)
     assert build_plan(preset("cow_official")).cost == Cost(37, 100, 14)
     assert build_plan(preset("fast")).cost == Cost(10, 14, 0)
+    for name in ("paper", "paper_attribute", "paper_style"):
+        assert build_plan(preset(name)).cost == Cost(37, 60, 14)
 
 
 def test_costs_of_the_published_variants() -> None:
@@ -54,6 +56,35 @@ def test_presets_are_the_papers_three_tasks() -> None:
     for name in ("normal", "attribute", "style"):
         config = preset(name)
         assert (config.steps, config.hi, config.lo, config.cycles, config.guidance) == (10, 7, 5, 5, 7.5)
+
+
+def test_the_papers_own_settings_to_the_letter() -> None:
+    tasks = {"paper": ((4, 3), 0.0), "paper_attribute": ((4,), 0.1), "paper_style": ((4,), 1.0)}
+    for name, (levels, eta) in tasks.items():
+        config = preset(name)
+        assert (config.preserve, config.refine_eta) == (levels, eta)
+        assert (config.steps, config.hi, config.lo, config.cycles, config.fill) == (10, 7, 5, 10, "gray")
+        assert config.guidance == config.inversion_guidance == 7.5 and config.guidance_inside is None
+        assert (config.inversion_stride, config.unguided_tail, config.invert_on) == (1, 0, "crop")
+        assert all(op.guidance.scale == 7.5 and len(op.guidance.rows) == 2
+                   for op in build_plan(config).ops if isinstance(op, (Invert, Denoise)))  # fmt: skip
+
+
+def test_picture_guidance_costs_a_single_row_a_cycle_call() -> None:
+    more = cost(picture_guidance=1.0)
+    assert (more.calls - cost().calls, more.rows - cost().rows) == (10, 10)
+    ops = [op for op in build_plan(SowConfig(picture_guidance=2.0)).ops if isinstance(op, Denoise)]
+    assert [op.guidance.picture for op in ops] == [2.0] * 10 + [0.0] * 5
+
+
+@pytest.mark.parametrize(
+    ("preserve", "levels"), [((4, 3), [3, 2, 1]), ((4,), [4, 3, 2, 1]), ((), [5, 4, 3, 2, 1]), ((4, 3, 2, 1, 0), [])]
+)
+def test_suppression_in_the_refine_starts_below_the_last_level_written_back(preserve: tuple, levels: list) -> None:
+    config = SowConfig(preserve=preserve, modulation=Modulation(suppress=0, enhance=0, suppress_refine=2))
+    ops = [op for op in build_plan(config).ops if isinstance(op, Denoise)]
+    assert [op.level for op in ops if op.modulate] == levels and all(op.cycle is None for op in ops if op.modulate)
+    assert not any(op.modulate for op in build_plan(SowConfig()).ops if isinstance(op, Denoise) and op.cycle is None)
 
 
 def test_the_order_of_ops() -> None:
@@ -113,6 +144,7 @@ def test_without_cycles_nothing_is_noised_up() -> None:
         ("renoise_shift", 4),
         ("negative_in", ("sleep",)),
         ("unguided_tail", -1),
+        ("picture_guidance", -1.0),
         ("inversion_stride", 0),
         ("tolerance", 2.0),
     ],

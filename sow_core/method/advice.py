@@ -1,0 +1,59 @@
+"""What a model folder recommends for itself (sow.json): settings that suit its weights and no other model's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..outside.records import read_record
+from .config import SowConfig
+from .presets import PRESETS, preset
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The calibration of the modulation's gate: `Modulation.threshold` and `width` for one model's attention."""
+
+    threshold: float = 0.0
+    width: float = 0.1
+
+
+@dataclass(frozen=True)
+class Advice:
+    """guidance 1..100 and negative prompt; the gate's calibration; changes of presets, by preset and setting.
+
+    None and nothing: the preset's own value, or the program's. Raises SowError for what no run could use.
+    """
+
+    guidance: float | None = None
+    negative: str | None = None
+    gate: Gate | None = None
+    presets: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (*self.presets, *PRESETS):
+            self.config(name)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], source: str = "sow.json") -> Advice:
+        """Raises SowError, naming `source`, on an unknown key or a value of the wrong type or out of range."""
+        return read_record(cls, values, f"Bad {source}", strict=True)
+
+    def config(self, name: str) -> SowConfig:
+        """A preset as this model wants it. Raises SowError if the preset is unknown."""
+        config = preset(name)
+        if name in self.presets:
+            config = SowConfig.from_dict(config.as_dict() | self.presets[name])
+        if self.guidance is not None:
+            config = guided(config, self.guidance)
+        if self.gate is not None and config.modulation is not None:
+            calibrated = replace(config.modulation, threshold=self.gate.threshold, width=self.gate.width)
+            config = replace(config, modulation=calibrated)
+        return config
+
+
+def guided(config: SowConfig, guidance: float) -> SowConfig:
+    """At another guidance scale; an inversion that was guided at the old one, as the paper's, follows."""
+    follows = config.inversion_guidance == config.guidance != 1.0
+    inversion = guidance if follows else config.inversion_guidance
+    return replace(config, guidance=float(guidance), inversion_guidance=float(inversion))

@@ -20,6 +20,7 @@ NODE_MODULES = (
     "demo_nodes",
     "example_nodes",
     "planning_nodes",
+    "separate_nodes",
 )
 """In the order in which menus and documentation list them. New modules are appended."""
 

@@ -69,12 +69,12 @@ def sample_layout(
     from ...sow_core.method.guidance import all_rows
     from ...sow_core.method.plan import build_plan
     from .checks import check_conditioning, check_model
-    from .sampler import SowGuider, SowSampler, level_sigmas
+    from .sampler import SowGuider, SowSampler, level_sigmas, separated
 
     if not seeds:
         raise SowError("No seed: expected one per image.")
     check_model(model)
-    plan = build_plan(config, len(layout.conditions))
+    plan = build_plan(separated(config, model.model_options), len(layout.conditions))
     rows = {"positive": positive, "negative": negative, **(extra or {})}
     for row in all_rows(plan.guidances):
         if rows.get(row) is None:

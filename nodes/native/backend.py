@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from ...sow_core.errors import SowError
+from ...sow_core.method.backend import Pull
+from ...sow_core.method.guidance import POSITIVE
 from ...sow_core.method.modulation import AttentionControl
 from ...sow_core.method.schedule import Schedule
 from .attention import AttentionHooks
+from .concepts import OPTION, slope
 
 LOCAL = ("area", "mask", "mask_strength", "set_area_to_bounds", "strength", "default", "control",
          "control_apply_to_uncond", "gligen", "concat_latent_image", "concat_mask", "noise_concat")  # fmt: skip
@@ -76,6 +79,19 @@ class NativeBackend:
             )
         # For eps and v prediction alike this is the eps whose clean latent, seen from `x`, the model returned.
         return (state - torch.stack(clean).float()) / sigma
+
+    def pull(
+        self, x: Tensor, schedule: Schedule, level: int, objective: Callable[[Tensor], Tensor], depth: int
+    ) -> Pull:
+        request = self._options.get(OPTION)
+        if request is None:
+            raise SowError("No things to keep apart: put SOW Separate between the model and the sampler.")
+        sigma, a = schedule.sigma(level), schedule.a[level]
+        state = x / a
+        noise = state.new_full((len(state),), sigma)
+        conds = self._conds(POSITIVE, state)
+        found = slope(self._model, conds, state, noise, self._options, request.tokens, depth, objective)
+        return Pull(found.gradient / a, found.values, (state - found.clean.float()) / sigma)
 
     def _restart_hook_schedules(self) -> None:
         """Scheduled hooks (a LoRA by keyframes) start over: ComfyUI moves them towards less noise only, and

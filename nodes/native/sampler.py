@@ -22,6 +22,7 @@ from ...sow_core.method.guidance import NEGATIVE, POSITIVE
 from ...sow_core.method.plan import build_plan
 from .backend import NativeBackend, schedule_of
 from .checks import check_latents, check_model
+from .concepts import OPTION
 
 log = logging.getLogger("sow")
 
@@ -45,6 +46,15 @@ def level_sigmas(model: Any, config: SowConfig) -> Tensor:
     """The levels' noise as ComfyUI's falling SIGMAS, for hooks and patches that look at them."""
     schedule = schedule_of(model.get_model_object("model_sampling"), config.steps)
     return torch.tensor([schedule.sigma(level) for level in range(config.steps, 0, -1)] + [0.0])
+
+
+def separated(config: SowConfig, model_options: Mapping[str, Any]) -> SowConfig:
+    """The config with what SOW Separate has hung on the MODEL, its levels moved to the config's steps."""
+    request = model_options.get(OPTION)
+    if request is None:
+        return config
+    until = max(round(request.settings.until * config.steps / 10), 1)
+    return replace(config, separate=replace(request.settings, until=until))
 
 
 class SowSampler(comfy.samplers.Sampler):
@@ -82,7 +92,7 @@ class SowSampler(comfy.samplers.Sampler):
         check_latents(self.encoded, guider.inner_model, noise)
         if denoise_mask is not None:
             log.warning("SOW ignores the latent's noise mask: the layout decides what is kept.")
-        config = replace(self.config, guidance=guider.cfg)
+        config = separated(replace(self.config, guidance=guider.cfg), guider.model_options)
         plan = build_plan(config, len(self.encoded.layout.conditions))
         seed = int(extra_args.get("seed") or 0)
         seeds = list(self.seeds) if self.seeds else [seed + index for index in range(len(noise))]

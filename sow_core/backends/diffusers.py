@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +11,14 @@ import torch
 from torch import Tensor
 
 from ..errors import SowError
+from ..method.backend import Pull
 from ..method.box import CELL
+from ..method.guidance import POSITIVE
 from ..method.modulation import AttentionControl
 from ..method.schedule import Schedule
+from ..method.separation import concept_maps, find_tokens, grid_of
 from .components import Components
+from .concepts import differentiable, pull, reading
 from .loading import load
 from .processors import Active, modulated
 
@@ -39,6 +43,7 @@ class DiffusersBackend:
         """Runs of a text encoder so far: one per distinct prompt and run (SDXL: two)."""
         self._texts: dict[str, TextEmbedding] = {}
         self._rows: dict[str, str] = {}
+        self._concepts: tuple[str, ...] = ()
         self._batches: dict[tuple[tuple[str, ...], int], tuple[Tensor, Tensor | None]] = {}
         self._active = Active()
         self._hooks: ExitStack | None = None
@@ -67,8 +72,15 @@ class DiffusersBackend:
         Texts are encoded anew, each once, on first use: a LoRA may have changed the encoder since the last run.
         """
         self._rows = {"empty": "", **prompts}
+        self._concepts = ()
         self._texts.clear()
         self._batches.clear()
+
+    def set_concepts(self, concepts: Sequence[str]) -> None:
+        """Words of the positive prompt whose things are kept apart where the plan says so. Raises SowError for a word
+        that does not stand in it: call it after `set_prompts`."""
+        self.concept_tokens(concepts)
+        self._concepts = tuple(concepts)
 
     def _embedding(self, row: str) -> TextEmbedding:
         if row not in self._rows:
@@ -97,6 +109,23 @@ class DiffusersBackend:
         if self.parts.zero_empty and text == "":
             return TextEmbedding(torch.zeros_like(made), None if pooled is None else torch.zeros_like(pooled))
         return TextEmbedding(made, pooled)
+
+    def states(self, row: str) -> Tensor:
+        """A named prompt's encoder states [1, 77, d], in the UNet's precision."""
+        return self._embedding(row).states.to(self.parts.unet.dtype)
+
+    def concept_tokens(self, concepts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Where each word or phrase stands among the tokens of the positive prompt. Raises SowError if it does not."""
+        tokenizer, encoder = self.parts.encoders[0]
+        length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+        prompt = tokenizer(self._rows.get("positive", ""), truncation=True, max_length=length).input_ids
+        found = []
+        for concept in concepts:
+            at = find_tokens(prompt, tokenizer(concept).input_ids[1:-1])
+            if not at:
+                raise SowError(f"{concept!r} does not stand in the prompt: name things by words that the prompt has.")
+            found.append(at)
+        return found
 
     def token_count(self, text: str) -> int:
         """Tokens of a prompt, without the start and end marks; more than 75 are cut off."""
@@ -153,6 +182,30 @@ class DiffusersBackend:
     def predict(
         self, x: Tensor, schedule: Schedule, level: int, rows: Sequence[str], control: AttentionControl | None = None
     ) -> Tensor:
+        if control is not None:
+            self._install()
+        self._active.control, self._active.rows = control, rows
+        return self._eps(x, schedule, level, rows)
+
+    def pull(
+        self, x: Tensor, schedule: Schedule, level: int, objective: Callable[[Tensor], Tensor], depth: int
+    ) -> Pull:
+        unet, grid = self.parts.unet, grid_of((x.shape[-2], x.shape[-1]), depth)
+        if not self._concepts:
+            raise SowError("No things to keep apart: name them, as in --separate \"hat, glasses\".")
+        tokens = self.concept_tokens(self._concepts)
+        self._active.control = None
+        self._batch((POSITIVE,), len(x))  # encoded before gradients are asked for
+        with differentiable(unet), reading(unet, grid) as kept:
+            return pull(
+                x,
+                lambda state: self._eps(state, schedule, level, (POSITIVE,))[0],
+                kept,
+                lambda layers: objective(concept_maps(layers, tokens, grid)),
+            )
+
+    def _eps(self, x: Tensor, schedule: Schedule, level: int, rows: Sequence[str]) -> Tensor:
+        """`predict` without its hooks, through which gradients may flow."""
         unet = self.parts.unet
         count, height, width = x.shape[0], x.shape[-2], x.shape[-1]
         states, pooled = self._batch(tuple(rows), count)
@@ -163,9 +216,6 @@ class DiffusersBackend:
             size = torch.tensor([*pixels, 0, 0, *pixels], device=self.device)
             times = size.to(unet.dtype).repeat(len(rows) * count, 1)
             extra["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": times}
-        if control is not None:
-            self._install()
-        self._active.control, self._active.rows = control, rows
         out = unet(
             x.to(unet.dtype).repeat(len(rows), 1, 1, 1),
             torch.tensor(schedule.t[level], device=self.device),

@@ -12,6 +12,7 @@ from ..errors import SowError
 
 SUITES = {
     "quality": ("benchmarks.quality.command", "TV2I-mini: what the method keeps, follows and breaks, beside its peers"),
+    "separate": ("benchmarks.separate.command", "things that stay apart: counts on the cube world, paired"),
     "speed": ("benchmarks.speed", "attention variants, whole runs, batches and memory, as ratios"),
 }
 """Each module has add_arguments(parser) and run(args) -> exit code, and imports nothing heavy at its top."""

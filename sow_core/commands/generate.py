@@ -27,6 +27,10 @@ def add_options(parser: argparse._ActionsContainer) -> None:
     add("--negative", metavar="TEXT", help="what to avoid (default: the paper's negative prompt)")
     add("--suppress", metavar="TEXT", help="four-row guidance: what the surroundings must not repeat (cow_official)")
     add("--diverse", metavar="TEXT", help="four-row guidance: what the surroundings should have (cow_official)")
+    add("--separate", metavar="WORDS",
+        help='things of the prompt that are to stay apart, as in "hat, glasses"; strength: --set separate.strength=.3')
+    add("--patch", metavar="FILE.safetensors[:STRENGTH]",
+        help="weight differences for this run, from python -m tools.separate tune")
     add("--box", action="append", metavar="X,Y,W,H", help="where a condition goes, px; one per --condition, in order")
     add("--related", action="append", metavar="[N:]X,Y,W,H",
         help="a place that continues condition N (default 1) in the finished picture; repeatable")

@@ -8,6 +8,7 @@ from typing import Any
 from ..outside.records import read_record
 from .config import SowConfig
 from .presets import PRESETS, preset
+from .separation import Separation
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Gate:
 
 @dataclass(frozen=True)
 class Advice:
-    """guidance 1..100 and negative prompt; the gate's calibration; changes of presets, by preset and setting.
+    """guidance 1..100 and negative prompt; the gate's calibration; changes of presets, by preset and setting;
+    how named things are kept apart, where they are.
 
     None and nothing: the preset's own value, or the program's. Raises SowError for what no run could use.
     """
@@ -29,6 +31,7 @@ class Advice:
     negative: str | None = None
     gate: Gate | None = None
     presets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    separate: Separation | None = None
 
     def __post_init__(self) -> None:
         for name in (*self.presets, *PRESETS):

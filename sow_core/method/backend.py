@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from .modulation import AttentionControl
 from .schedule import Schedule
+
+
+class Pull(NamedTuple):
+    """What moves a state: the gradient [N, C, h, w] of an objective, its values [N], and the eps [N, C, h, w] seen."""
+
+    gradient: Tensor
+    values: Tensor
+    eps: Tensor
 
 
 class Backend(Protocol):
@@ -38,4 +46,14 @@ class Backend(Protocol):
         level: what the model is told (`schedule.t[level]`); rows: names of prompts ("positive",
         "negative", "empty", "suppress", "diverse"), batched row by row: row 0 of all images first.
         Returns [len(rows), N, C, h, w], float32. v-predictions are converted with the level's a and b.
+        """
+
+    def pull(
+        self, x: Tensor, schedule: Schedule, level: int, objective: Callable[[Tensor], Tensor], depth: int
+    ) -> Pull:
+        """The slope of an objective on the attention that the cells pay to the run's concepts, each image's own.
+
+        objective: maps [K, heads, h', w'] of the K concepts at `depth` halvings of the latent's grid -> [].
+        One forward and backward pass of the positive row; the model is as before after it. Raises SowError where
+        the model cannot be differentiated, has no layer there, or the run names no concepts.
         """

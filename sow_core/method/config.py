@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from ..outside.records import check_record, read_record, require
+from .separation import Separation
 from .strength import Modulation
 
 Trajectory = Literal["invert", "noise", "noise_fresh"]
@@ -80,6 +81,7 @@ class SowConfig:
       "extend" the kept edge's colours outward, so that no gray gets into the cells at the edge [ours].
     coverage: share of a latent cell that the mask must cover for the cell to be kept, 0 < c <= 1.
     modulation: dynamic attention modulation; None: off.
+    separate: keep named things of the prompt apart, see `Separation`; None: off.
     predecessor: what only repeats the predecessor, see `Predecessor`.
     adaptive: stop cycling an image when its x0 prediction stops changing less from cycle to cycle.
     min_cycles, tolerance: fewest cycles then, and the relative change (0..1) that counts as "stopped".
@@ -103,6 +105,7 @@ class SowConfig:
     fill: Fill = "extend"
     coverage: float = 0.5
     modulation: Modulation | None = field(default_factory=Modulation)
+    separate: Separation | None = None
     predecessor: Predecessor = field(default_factory=Predecessor)
     adaptive: bool = False
     min_cycles: int = 3
@@ -161,7 +164,8 @@ class SowConfig:
         kept: tuple[int, ...] = ()
         if self.preserve:
             kept = tuple(range(min(at(max(self.preserve)), lo - 1), at(min(self.preserve)) - 1, -1))
-        return replace(self, steps=steps, lo=lo, hi=max(hi, lo + 1), preserve=kept)
+        separate = self.separate and replace(self.separate, until=at(self.separate.until))
+        return replace(self, steps=steps, lo=lo, hi=max(hi, lo + 1), preserve=kept, separate=separate)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back."""

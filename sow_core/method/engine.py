@@ -15,13 +15,26 @@ import torch
 from torch import Tensor
 
 from ..errors import SowError
+from . import separation
 from .backend import Backend
 from .box import CELL
 from .encoded import EncodedLayout, check_finite
 from .guidance import POSITIVE
 from .modulation import AttentionControl
 from .noise import NoiseSource
-from .plan import Decode, Denoise, Encode, EndCycle, Invert, NoiseTrajectory, Place, Plan, Renoise, SeedCanvas
+from .plan import (
+    Decode,
+    Denoise,
+    Encode,
+    EndCycle,
+    Invert,
+    NoiseTrajectory,
+    Place,
+    Plan,
+    Renoise,
+    SeedCanvas,
+    Separate,
+)
 from .schedule import add_noise, ddim_step, invert_step, renoise, to_x0
 from .trace import CallRecord, Event, Result, Trace
 
@@ -175,6 +188,19 @@ class _Run:
         noise = self.blank_noise.draw(x.shape[1:], self.state.images)
         return torch.where(self.inside > 0.5, add_noise(colour, noise, self.schedule, level), x)
 
+    def separate(self, op: Separate) -> Iterator[Event]:
+        x, wanted = self.state.x, op.settings
+
+        def objective(maps: Tensor) -> Tensor:
+            return separation.loss(maps, wanted.beta)
+
+        pull = self.backend.pull(x, self.schedule, op.level, objective, wanted.depth)
+        moved = separation.step(x, pull.gradient, op.size, 1.0 - self.inside)
+        needed = (pull.values > wanted.enough)[:, None, None, None]
+        self.state.x = torch.where(needed, moved, x)
+        clean = to_x0(x, pull.eps, self.schedule, op.level)
+        yield self._called(op.phase, op.level, op.cycle, (POSITIVE,), clean, separated=pull.values)
+
     def end_cycle(self, op: EndCycle) -> Iterator[Event]:
         state = self.state
         assert state.x0 is not None
@@ -246,9 +272,10 @@ class _Run:
         x0: Tensor,
         measured: Tensor | None = None,
         gate: Tensor | None = None,
+        separated: Tensor | None = None,
     ) -> Event:
         images = tuple(self.state.images) if phase != "invert" else ()
-        record = CallRecord(phase, cycle, level, self.schedule.t[level], rows, images, measured, gate)
+        record = CallRecord(phase, cycle, level, self.schedule.t[level], rows, images, measured, gate, separated)
         self.trace.calls.append(record)
         return Event("call", phase, len(self.trace.calls), self.total, level, cycle, x0)
 
@@ -268,6 +295,7 @@ STEPS: dict[type, Callable[[_Run, Any], Iterator[Event] | None]] = {
     SeedCanvas: _Run.seed_canvas,
     Renoise: _Run.renoise,
     Place: _Run.place,
+    Separate: _Run.separate,
     Denoise: _Run.denoise,
     EndCycle: _Run.end_cycle,
     Decode: _Run.finish,

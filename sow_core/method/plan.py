@@ -13,6 +13,7 @@ from itertools import groupby
 from ..errors import SowError
 from .config import Init, SowConfig
 from .guidance import EMPTY, NEGATIVE, Guidance
+from .separation import Separation, step_sizes
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,24 @@ class Denoise:
 
 
 @dataclass(frozen=True)
+class Separate:
+    """Move the state outside the conditions by `size`, so that the prompt's named things keep apart.
+
+    One model call forward and backward of the positive row; no step is made where the loss is low enough.
+    """
+
+    level: int
+    size: float
+    settings: Separation
+    cycle: int | None
+    cost = Cost(1, 1)
+
+    @property
+    def phase(self) -> str:
+        return _phase(self.cycle)
+
+
+@dataclass(frozen=True)
 class EndCycle:
     """Mark the end of a cycle: preview, and the adaptive stop."""
 
@@ -159,7 +178,7 @@ def _phase(cycle: int | None) -> str:
     return "refine" if cycle is None else "cycle"
 
 
-Op = Encode | Invert | NoiseTrajectory | SeedCanvas | Renoise | Place | Denoise | EndCycle | Decode
+Op = Encode | Invert | NoiseTrajectory | SeedCanvas | Renoise | Place | Separate | Denoise | EndCycle | Decode
 
 
 @dataclass(frozen=True)
@@ -211,6 +230,8 @@ def _short(value: object) -> str:
         inside = "" if value.inside is None else f" inside {value.inside:g}"
         picture = f" picture {value.picture:g}" if value.picture else ""
         return f"<{value.scale:g}{inside}{picture}: {'+'.join(value.rows)}>"
+    if isinstance(value, Separation):
+        return f"<beta {value.beta:g}, depth {value.depth}>"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -268,4 +289,18 @@ def build_plan(config: SowConfig, conditions: int = 1) -> Plan:
         if level - 1 in kept:
             ops.append(Place(level - 1, None))
     ops.append(Decode())
-    return Plan(config, tuple(ops))
+    return Plan(config, tuple(with_separation(ops, config.separate, as_before.grid_shift)))
+
+
+def with_separation(ops: list[Op], wanted: Separation | None, shift: int = 0) -> list[Op]:
+    """The ops with a step of separation before every denoising from `until` up, each shorter than the one before."""
+    if wanted is None or not wanted.active:
+        return ops
+    lowest = wanted.until + shift
+    sizes = iter(step_sizes(wanted.strength, sum(isinstance(op, Denoise) and op.level >= lowest for op in ops)))
+    made: list[Op] = []
+    for op in ops:
+        if isinstance(op, Denoise) and op.level >= lowest:
+            made.append(Separate(op.level, next(sizes), wanted, op.cycle))
+        made.append(op)
+    return made

@@ -24,11 +24,13 @@ class CallRecord:
     """[N, K] on the backend's device; read it after the run."""
     gate: Tensor | None = None
     """What E was multiplied with in this call, [N, K] in 0..1: 0 closed, 1 open."""
+    separation: Tensor | None = None
+    """[N]: the loss of the named things before a step of separation."""
 
     def on_cpu(self) -> CallRecord:
         """The same for a cache that outlives the run, off the GPU."""
-        indicator, gate = (None if x is None else x.cpu() for x in (self.indicator, self.gate))
-        return replace(self, indicator=indicator, gate=gate)
+        found = {name: getattr(self, name) for name in ("indicator", "gate", "separation")}
+        return replace(self, **{name: value.cpu() for name, value in found.items() if value is not None})
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Trace:
             calls.append(
                 {"phase": c.phase, "cycle": c.cycle, "level": c.level, "timestep": c.timestep, "rows": list(c.rows)}
                 | {k: [[_number(v) for v in row] for row in x.tolist()] for k, x in measured.items() if x is not None}
+                | ({} if c.separation is None else {"separation": [_number(v) for v in c.separation.tolist()]})
             )
         gate = self.mean_gate()
         return {

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..backends.patches import parse_patch
 from ..errors import SowError
 from ..method.advice import Advice, guided
 from ..method.box import Box, check_inside, check_size
 from ..method.config import NEGATIVE_PROMPT, SowConfig
 from ..method.overrides import override, with_config
 from ..method.presets import preset
+from ..method.separation import Separation, parse_concepts
 from ..pictures.reading import Kept, load_kept, load_picture
 from .options import Options
 
@@ -37,6 +39,10 @@ class Job:
     prompt: str
     negative: str
     extra: dict[str, str]
+    concepts: tuple[str, ...]
+    """Words of the prompt whose things are kept apart."""
+    patch: tuple[Path, float] | None
+    """A file of weight differences for this run, and how much of it."""
     boxes: list[Box | None]
     related: list[list[Box]]
     background: tuple[float, float, float] | Image.Image | None
@@ -61,8 +67,7 @@ class Job:
             return
         if self.options.negative is None and advice.negative is not None:
             self.negative = advice.negative
-        self.config = _config(self.options, advice.config(self.preset))
-
+        self.config = _config(self.options, advice.config(self.preset), advice.separate)
 
 
 def check(options: Options, base: SowConfig | None = None, record: dict[str, Any] | None = None) -> Job:
@@ -78,6 +83,9 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
     boxes = _boxes(options, len(conditions))
     related = _related(options.related or [], len(conditions))
     config = _config(options, base)
+    concepts = parse_concepts(options.separate) if options.separate else ()
+    if config.separate is not None and config.separate.active and not concepts:
+        raise SowError('No things to keep apart: name them, as in --separate "hat, glasses".')
     extra = {k: v for k, v in (("suppress", options.suppress), ("diverse", options.diverse)) if v is not None}
     if config.predecessor.extra_rows and len(extra) < 2:
         raise SowError(
@@ -96,6 +104,8 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
         prompt=options.prompt or "",
         negative=NEGATIVE_PROMPT if options.negative is None else options.negative,
         extra=extra,
+        concepts=concepts,
+        patch=_patch(options.patch) if options.patch else None,
         boxes=boxes,
         related=related,
         background=parse_background(options.background) if options.background else None,
@@ -107,6 +117,13 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
         planner=planner,
         loaded=loaded,
     )
+
+
+def _patch(text: str) -> tuple[Path, float]:
+    name, strength = parse_patch(text)
+    if not Path(name).is_file():
+        raise SowError(f"No such patch: {name}; expected FILE.safetensors[:STRENGTH].")
+    return Path(name), strength
 
 
 def seeds_of(options: Options) -> list[int]:
@@ -164,7 +181,7 @@ def _related(texts: Sequence[str], conditions: int) -> list[list[Box]]:
     return related
 
 
-def _config(options: Options, base: SowConfig | None) -> SowConfig:
+def _config(options: Options, base: SowConfig | None, separate: Separation | None = None) -> SowConfig:
     config = base if base is not None else preset(options.preset or "normal")
     steps = options.steps
     if steps is not None:
@@ -174,6 +191,8 @@ def _config(options: Options, base: SowConfig | None) -> SowConfig:
         config = guided(config, options.cfg)
     if options.no_attention:
         config = override(config, ["modulation=none"])
+    if options.separate and config.separate is None:
+        config = with_config(config, separate=separate or Separation())
     return override(config, options.settings)
 
 

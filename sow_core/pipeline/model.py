@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +164,9 @@ class Model:
         if tokens > PROMPT_TOKENS:
             say(f"note: the prompt has {tokens} tokens; the model reads the first {PROMPT_TOKENS}.")
         self.backend.set_prompts({"positive": job.prompt, "negative": job.negative, **job.extra})
-        result = self._sample(job, layout, progress)
+        self.backend.set_concepts(job.concepts)
+        with self._patched(job):
+            result = self._sample(job, layout, progress)
         pixels = result.images
         if job.options.paste_back is not None:
             from ..method.condition import kept_mask
@@ -171,6 +174,14 @@ class Model:
 
             pixels = paste_back(pixels.cpu(), layout.canvas, kept_mask(layout), job.options.paste_back)
         return Made(job, size, plan, layout, result, pixels, self.backend, self.asked)
+
+    def _patched(self, job: Job) -> AbstractContextManager[None]:
+        from ..backends.patches import patched, read_patch
+
+        if job.patch is None:
+            return nullcontext()
+        unet, (file, strength) = self.backend.parts.unet, job.patch
+        return patched(unet, read_patch(file, unet), strength)
 
     def _sample(self, job: Job, layout: Any, progress: Callable[[Event], object] | None) -> Painted:
         from ..backends.painting import paint

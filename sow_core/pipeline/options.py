@@ -24,6 +24,7 @@ class Options:
 
     condition, mask, box: one entry per picture to keep, in order; a missing or empty mask stands for the picture's
     alpha, a missing box for a planner's. related: "[N:]X,Y,W,H", N the number of a condition. settings: "NAME=VALUE".
+    separate: words of the prompt whose things are kept apart, "hat, glasses". patch: "FILE.safetensors[:STRENGTH]".
     seed, count: seeds seed, seed+1, ...; seeds: any others, instead.
     """
 
@@ -33,6 +34,8 @@ class Options:
     negative: str | None = None
     suppress: str | None = None
     diverse: str | None = None
+    separate: str | Sequence[str] | None = None
+    patch: str | None = None
     box: Sequence[Box | str | Sequence[float] | None] | None = None
     related: Sequence[str] | None = None
     plan: str | Path | LayoutPlan | None = None

@@ -44,6 +44,9 @@ def settings_of(job: Job, size: tuple[int, int], plan: LayoutPlan | None, asked:
         "prompt": job.prompt,
         "negative": job.negative,
         "extra_prompts": job.extra,
+        "separate": list(job.concepts),
+        "patch": None if job.patch is None else {"file": str(job.patch[0]), "sha256": digest(job.patch[0]),
+                                                 "strength": job.patch[1]},
         "size": list(size),
         "background": name,
         "background_sha256": background_digest,
@@ -84,12 +87,17 @@ class Saved:
             "negative": _text(saved["negative"]),
             "suppress": saved["extra_prompts"].get("suppress"),
             "diverse": saved["extra_prompts"].get("diverse"),
+            "separate": saved.get("separate") or None,
             "size": "x".join(str(n) for n in saved["size"]),
             "background": saved["background"],
             "seed": int(saved["seeds"][0]),
             "count": len(saved["seeds"]),
             "paste_back": saved["paste_back"],
         }
+        patch = saved.get("patch")
+        if options.patch is None and patch:
+            _same_file(patch["file"], patch["sha256"], "--patch")
+            defaults["patch"] = f"{patch['file']}:{patch['strength']}"
         if options.background is None and saved.get("background_sha256"):
             _same_file(saved["background"], saved["background_sha256"], "--background")
         if not (options.condition or options.box or options.plan or options.planner):

@@ -154,3 +154,42 @@ def test_refused(case: dict[str, str]) -> None:
         "pooled": "pooled output",
     }.items():
         assert words in case[name] and "\n" not in case[name], (name, case[name])
+
+
+# -- separation and patches
+
+
+def test_separate_parity(case: dict[str, Any]) -> None:
+    assert case["steps"] == 5 and case["rms"] < 1e-3 < case["effect"], case
+    assert case["loss_gap"] < 1e-4 and case["afterwards"] == 0 and case["same_weights"], case
+
+
+def test_separate_ordinary_sampler(case: dict[str, Any]) -> None:
+    assert case["unneeded"] == 0 and case["afterwards"] == 0 and case["effect"] > 1e-3, case
+    assert case["same_weights"] and not case["options"] and case["calls"] == 2, case
+
+
+def test_separate_weights_of_inference_mode(case: dict[str, Any]) -> None:
+    assert case["inference"] and case["rms"] < 1e-4 and case["same_weights"], case
+
+
+def test_separate_with_lora_and_another_override(case: dict[str, float]) -> None:
+    assert case["lora"] > 1e-3 and case["chained"] < 1e-5, case
+    assert 0 < case["differentiated"] < case["calls"], case
+
+
+def test_separate_errors(case: dict[str, str]) -> None:
+    assert "'horse' does not stand in the prompt" in case["word"]
+    assert "one plain positive prompt" in case["mask"]
+    assert "choose another depth" in case["depth"]
+    assert "put SOW Separate between" in case["nothing"]
+
+
+def test_separate_tokens(case: dict[str, Any]) -> None:
+    assert case["word"] == case["weighted"] == case["diffusers"] and len(case["word"][0]) == 1
+    assert len(case["phrase"][0]) == 2 and case["far"][0][0] > 77
+
+
+def test_patch_through_load_lora(case: dict[str, float]) -> None:
+    assert case["effect 0.0"] == 0 and case["effect 0.5"] > 1e-3 and case["effect 1.0"] > 1e-3, case
+    assert max(case[f"rms {s}"] for s in (0.0, 0.5, 1.0)) < 1e-3, case

@@ -115,3 +115,78 @@ def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         _ = sow.lode
     assert {"load", "Model", "SowError"} <= set(dir(sow))
+
+
+# -- keeping things apart
+
+
+def test_separation_is_in_the_plan_and_strength_zero_is_none(model, face):
+    given = {"box": (16, 16, 32, 24), "prompt": "a cat and a dog"} | SMALL
+    plain = model(face, **given)
+    off = model(face, separate="cat, dog", settings={"separate.strength": 0.0, "separate.depth": 0}, **given)
+    assert torch.equal(plain.pixels, off.pixels) and off.report["cost"] == plain.report["cost"]
+    on = model(face, separate=["cat", "dog"], settings={"separate.depth": 0, "separate.enough": 0.0}, **given)
+    moved = [c for c in on.report["run"]["calls"] if "separation" in c]
+    assert len(moved) == 3 and on.report["cost"]["calls"] == plain.report["cost"]["calls"] + 3
+    assert all(0 < v < 2 for c in moved for v in c["separation"])
+    assert not torch.equal(plain.pixels, on.pixels)
+    assert sum(line.strip().startswith("Separate") for line in on.report["plan"]) == 3
+    again = model(face, **given)
+    assert torch.equal(plain.pixels, again.pixels), "nothing stays behind"
+
+
+def test_separation_that_is_not_needed_changes_nothing(model, face):
+    given = {"box": (16, 16, 32, 24), "prompt": "a cat and a dog"} | SMALL
+    plain = model(face, **given)
+    content = model(face, separate="cat, dog", settings={"separate.depth": 0, "separate.enough": 2.0}, **given)
+    assert torch.equal(plain.pixels, content.pixels)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "part"),
+    [
+        ({"separate": "horse"}, "'horse' does not stand in the prompt"),
+        ({"separate": " , "}, "Bad --separate"),
+        ({"settings": {"separate.strength": 0.3}}, "No things to keep apart"),
+        ({"separate": "cat", "settings": {"separate.depth": 9}}, "separate.depth"),
+        ({"patch": "no.safetensors"}, "No such patch"),
+    ],
+)
+def test_bad_separation_is_one_line(model, face, wrong, part):
+    given = {"box": (16, 16, 32, 24), "prompt": "a cat and a dog"} | SMALL | wrong
+    with pytest.raises(sow.SowError) as caught:
+        model(face, **given)
+    assert part in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_stop_in_a_step_of_separation_leaves_the_model(model, face):
+    unet = model.backend.parts.unet
+    before, flags = dict(unet.attn_processors), [p.requires_grad for p in unet.parameters()]
+
+    class Stop(Exception):
+        pass
+
+    def stop(event):
+        raise Stop
+
+    settings = {"separate.depth": 0, "trajectory": "noise", "init": "noise"}  # the first call is one of separation
+    with pytest.raises(Stop):
+        model(face, box=(16, 16, 32, 24), prompt="a cat", separate="cat", settings=settings, progress=stop, **SMALL)
+    assert unet.attn_processors == before and [p.requires_grad for p in unet.parameters()] == flags
+
+
+def test_a_patch_travels_with_the_picture(model, face, tmp_path, tiny, capsys):
+    from sow_core.backends.patches import key_weights, write_patch
+
+    weights = key_weights(model.backend.parts.unet)
+    patch = write_patch(tmp_path / "p.safetensors", {n: torch.randn_like(w) * 0.1 for n, w in weights.items()}, {})
+    given = {"box": (16, 16, 32, 24), "prompt": "a cat"} | SMALL
+    plain = model(face, **given)
+    none = model(face, patch=f"{patch}:0", **given)
+    half = model(face, patch=f"{patch}:.5", **given)
+    assert torch.equal(plain.pixels, none.pixels) and not torch.equal(plain.pixels, half.pixels)
+    assert torch.equal(plain.pixels, model(face, **given).pixels)
+    half.save(tmp_path / "half.png")
+    assert main(["generate", "--from", str(tmp_path / "half.png"), "--out", str(tmp_path / "again.png"), "--quiet",
+                 "--device", "cpu", "--model", str(tiny("sd1"))]) == 0  # fmt: skip
+    assert (pixels(Image.open(tmp_path / "again.png")) == pixels(half.images[0])).all()

@@ -33,6 +33,15 @@ def test_describe(name, cli):
     assert values["settings"] == json.loads(json.dumps(preset(name).as_dict()))
 
 
+def test_describe_as_a_model_folder_recommends(cli, tmp_path):
+    (tmp_path / "sow.json").write_text('{"guidance": 3, "presets": {"normal": {"cycles": 1}}}')
+    told = json.loads("\n".join(cli("describe", "--model", tmp_path, "--set", "guidance=4", "--json").out))
+    assert (told["settings"]["cycles"], told["settings"]["guidance"]) == (1, 4.0)
+    demo = json.loads("\n".join(cli("describe", "--model", "demo", "--json").out))
+    assert demo["settings"]["modulation"]["threshold"] > 0
+    assert cli("describe", "--model", tmp_path / "none").code == 2
+
+
 def test_describe_counts_what_is_changed(cli):
     changed = cli("describe", "--set", "cycles=2", "--set", "invert_on=crop", "--conditions", 3).out
     cost = build_plan(override(preset("normal"), ["cycles=2", "invert_on=crop"]), 3).cost

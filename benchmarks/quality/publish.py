@@ -12,7 +12,7 @@ from sow_core.errors import SowError
 from sow_core.files import atomic_write
 
 from . import failure, paired, plots, summary, tables
-from .methods import ABLATIONS, CANDIDATES, PLAIN, Method
+from .methods import ABLATIONS, CANDIDATES, PLAIN
 
 ROOT = PACKAGE.parent
 RESULTS = ROOT / "benchmarks" / "quality" / "results"
@@ -21,18 +21,19 @@ TITLES = {
     "confirmed": "The chosen presets and the paper's chain, on the test split",
     "modulation": "Attention modulation, on the validation split",
     "presets": "Presets: the candidates, on the validation split",
-    "main": "Methods side by side",
+    "main": "Methods side by side, with the presets before those",
     "renders": "Methods on held-out renders, validation split",
-    "ablations": "Ablations, on the validation split",
+    "ablations": "Ablations of the presets before those, on the validation split",
 }
 """Of the known runs, in the order of the page; any other run follows under its own name."""
 SHUT = " †"
-"""Marks what an earlier run says of the modulation: its gate let .013 of E through."""
+EMPTY = ("no_enhance", "no_distance", "no_fade", "no_attention", "no_modules")
+"""Ablations that switched off next to nothing while the gate was shut."""
 VACUOUS = (
-    "† sampled when the gate let .013 of E through on average and S faded to 7 % in ten cycles: hardly anything was "
-    "switched off here. Made anew with the gate open, above."
+    "† sampled when the gate let .013 of E through on average: E was off in the full method too, so that nothing "
+    "(no_enhance, no_distance) or S alone (the others) was switched off here. What was made anew with the gate open is "
+    "above, under attention modulation."
 )
-QUESTIONED = ("attention", "chain")
 
 
 def publish(name: str, run: Path) -> list[Path]:
@@ -137,7 +138,7 @@ def _by_question(methods: dict[str, Any], order: list[str]) -> list[str]:
         names = [m.name for m in known if m.compare == question and m.name in methods]
         if not names:
             continue
-        vacuous = [] if gated else [m.name for m in known if m.name in names and _modulated(m)]
+        vacuous = [] if gated else [n for n in names if n in EMPTY]
         marked = {n: n + SHUT if n in vacuous else n for n in ("sow", *names) if n in methods}
         shown = {label: methods[n] for n, label in marked.items()}
         lines += [f"**{question}**", "", tables.comparison(shown, [marked.get(n, n) for n in order]), ""]
@@ -145,11 +146,6 @@ def _by_question(methods: dict[str, Any], order: list[str]) -> list[str]:
             lines += [VACUOUS, ""]
         lines += [f"{m.name}: {m.about}  " for m in known if m.name in names] + [""]
     return lines
-
-
-def _modulated(method: Method) -> bool:
-    """Does it ask what the modulation does?"""
-    return method.compare in QUESTIONED or any(change.startswith("modulation") for change in method.changes)
 
 
 def _plots(name: str, run: dict[str, Any]) -> list[tuple[str, str]]:

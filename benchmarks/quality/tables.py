@@ -37,9 +37,12 @@ def comparison(methods: dict[str, dict[str, Any]], order: Sequence[str] = (), er
         "| method | " + " | ".join(head + arrow[better] for _, head, _, better in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
     ]
+    counts = {name: methods[name].get("rows", {}).get("n") for name in names}
+    usual = max((n for n in counts.values() if n), default=None)
     for name in names:
         cells = [_cell(methods[name].get(key), digits, errors) for key, _, digits, _ in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        fewer = f" ({counts[name]} cases)" if counts[name] != usual and counts[name] else ""
+        lines.append(f"| {name}{fewer} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks.quality import calibrate, paired
+from benchmarks.quality import calibrate, paired, publish, tables
 from benchmarks.quality.methods import METHODS
 from sow_core.method.advice import Advice, Gate
 from sow_core.method.guidance import Guidance
@@ -83,3 +83,17 @@ def test_the_chain_adds_one_part_after_the_other():
     assert [m.config("normal", TOLD).modulation is not None for m in (ap, dam, pi)] == [False, True, True]
     assert [m.intensify for m in (ap, dam, pi)] == [False, False, True]
     assert pi.fingerprint("normal", TOLD) == METHODS["sow"].fingerprint("normal", TOLD)
+
+
+def test_what_an_earlier_run_could_not_ask_is_marked():
+    row = {"rows": {"mean": 32, "n": 4}, "failed": {"mean": 0.2, "se": 0.1, "n": 4}}
+    shut = {"sow": row, "no_enhance": row, "no_suppress": row}
+    told = "\n".join(publish._by_question(shut, list(shut)))
+    assert "| no_enhance † |" in told and "| no_suppress |" in told and publish.VACUOUS in told
+    open_gate = {name: row | {"gate": {"mean": 0.5, "n": 4}} for name in shut}
+    assert "†" not in "\n".join(publish._by_question(open_gate, list(shut)))
+
+
+def test_a_row_of_fewer_cases_says_so():
+    told = tables.comparison({"a": {"rows": {"mean": 1, "n": 4}}, "b": {"rows": {"mean": 1, "n": 2}}})
+    assert "| a |" in told and "| b (2 cases) |" in told

@@ -58,6 +58,15 @@ def test_the_preset_table_is_right():
         assert config.preserve == tuple(map(int, levels.split(","))) and config.refine_eta == float(eta), name
 
 
+def test_the_demos_own_costs_are_right():
+    told = re.findall(r"`(\w+)` (\d+)\s+calls, (\d+) rows", TEXT)
+    own = advice()
+    assert sorted(name for name, *_ in told) == sorted(own.presets)
+    for name, calls, rows in told:
+        cost = build_plan(own.config(name)).cost
+        assert (cost.calls, cost.rows) == (int(calls), int(rows)), name
+
+
 def test_costs_in_the_nodes_help_are_the_default_presets():
     found = []
     for page in sorted((ROOT / "web" / "docs").glob("*.md")):

@@ -109,7 +109,8 @@ class SOWCycleOptions(io.ComfyNode):
     @classmethod
     def execute(cls, hi, lo, preserve, cycle_eta, refine_eta, guidance_inside, unguided_tail, inversion_guidance,
                 trajectory, invert_on, init, fill, coverage, grid, adaptive, min_cycles, tolerance,
-                inversion_stride=NORMAL.inversion_stride, picture_guidance=0.0) -> io.NodeOutput:
+                inversion_stride=NORMAL.inversion_stride,
+                picture_guidance=NORMAL.picture_guidance) -> io.NodeOutput:
         values = {
             "hi": hi, "lo": lo, "preserve": parse_levels(preserve), "cycle_eta": cycle_eta, "refine_eta": refine_eta,
             "guidance_inside": None if guidance_inside < 0 else guidance_inside, "unguided_tail": unguided_tail,
@@ -187,7 +188,8 @@ class SOWAttentionOptions(io.ComfyNode):
 
     @classmethod
     def execute(cls, suppress, enhance, suppress_rate, suppress_floor, enhance_rate, enhance_floor, distance_rate,
-                distance_floor, threshold, form, rows, width=0.1, suppress_refine=0.0) -> io.NodeOutput:
+                distance_floor, threshold, form, rows, width=USUAL.width,
+                suppress_refine=USUAL.suppress_refine) -> io.NodeOutput:
         return io.NodeOutput(Modulation(suppress, enhance, suppress_rate, suppress_floor, enhance_rate, enhance_floor,
                                         distance_rate, distance_floor, threshold, form, rows, width, suppress_refine))
 

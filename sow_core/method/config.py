@@ -177,7 +177,7 @@ class SowConfig:
 
         Raises SowError on an unknown key or a value of the wrong type or out of range.
         """
-        plain = {name: value for name, value in values.items() if name in GROUPED}
+        plain = {name: values[name] for name in GROUPED & set(values)} if isinstance(values, dict) else {}
         if plain:
             group = values.get("predecessor") or {}
             values = {name: value for name, value in values.items() if name not in GROUPED}

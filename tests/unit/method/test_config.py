@@ -64,5 +64,8 @@ def test_values_are_those_of_their_names():
     with pytest.raises(SowError, match="^Bad cycles True: expected a whole number.$"):
         SowConfig(cycles=True)
     assert SowConfig(modulation={"enhance": 3}) == SowConfig(modulation=Modulation(enhance=3))  # type: ignore[arg-type]
+    for values in ([], None, "x", {"predecessor": 3, "grid_shift": 1}, {"predecessor": {"x": 1}}):
+        with pytest.raises(SowError, match="expected (an object|one of)"):
+            SowConfig.from_dict(values)  # type: ignore[arg-type]
     with pytest.raises(SowError, match="^Bad modulation 'on': expected an object, or none.$"):
         SowConfig(modulation="on")  # type: ignore[arg-type]

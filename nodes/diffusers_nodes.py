@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..sow_core.method.config import NEGATIVE_PROMPT
 from . import diffusers_run as D
 from . import sockets as S
-from .settings import check_widgets, make_config, seeds_from
+from .settings import make_config, seeds_from
 from .trace import RunTrace
 
 SUPPRESS, DIVERSE = "human face", "a high quality and colorful image"
@@ -77,10 +77,6 @@ class SOWGenerate(io.ComfyNode):
                 S.SowTrace.Output("trace", tooltip="What happened, for the SOW diagnostics nodes."),
             ],
         )
-
-    @classmethod
-    def validate_inputs(cls, preset="normal", steps=10, cfg=7.5, cycles=-1, attention=1.0) -> bool | str:
-        return check_widgets(preset, steps, cfg, cycles, attention)
 
     @classmethod
     def execute(cls, pipeline, layout, prompt, negative_prompt, seed, preset, steps, cfg, cycles, attention,

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..sow_core.method.box import Box
-from ..sow_core.method.condition import Layout, to_picture
+from ..sow_core.method.condition import Layout, kept_mask, to_picture
 from ..sow_core.pictures.boxdraw import colour, dashed, font, label_all
 
 PREVIEW_SIDE = 512
@@ -26,10 +26,13 @@ def from_picture(picture: Image.Image) -> Tensor:
 def draw_layout(layout: Layout, related: Sequence[Sequence[Box]]) -> Image.Image:
     """The canvas with the pasted conditions, the outlines of their masks, and all boxes with labels.
 
-    related: the related boxes of every condition, px on the canvas.
+    Colours and numbers are those that the host's drawing field shows. What is kept is in colour; the rest of each
+    picture is shown pale and gray, so that a mask that keeps the wrong part is seen. related: the related boxes of
+    every condition, px on the canvas.
     """
     scale = max(1, math.ceil(PREVIEW_SIDE / min(layout.width, layout.height)))
-    picture = to_picture(layout.canvas).resize((layout.width * scale, layout.height * scale), Image.Resampling.NEAREST)
+    size = layout.width * scale, layout.height * scale
+    picture = to_picture(_with_the_rest(layout)).resize(size, Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture)
     several = len(layout.conditions) > 1
     for index, (item, areas) in enumerate(zip(layout.conditions, related, strict=True)):
@@ -40,12 +43,29 @@ def draw_layout(layout: Layout, related: Sequence[Sequence[Box]]) -> Image.Image
         draw.rectangle((x, y, right, bottom), outline=colour(index), width=2)
     labels = []
     for index, (item, areas) in enumerate(zip(layout.conditions, related, strict=True)):
-        number = f"{index + 1} " if several else ""
-        boxes = [(item.box, f"{number}condition {item.box}")]
-        boxes += [(area.clip(layout.width, layout.height), f"{number}related {area}") for area in areas]
+        of = f"{index + 1}-" if several else ""
+        boxes = [(item.box, f"{of}01 condition {item.box}")]
+        boxes += [(area.clip(layout.width, layout.height), f"{of}{n:02} related {area}")
+                  for n, area in enumerate(areas, start=2)]
         labels += [(_corners(box, scale), text, colour(index)) for box, text in boxes]
     label_all(draw, picture.size, labels)
     return picture
+
+
+PALE = 0.45
+"""How much of what is not kept shows through, as gray."""
+
+
+def _with_the_rest(layout: Layout) -> Tensor:
+    """The canvas with each picture's unkept part, gray and pale, wherever nothing is kept."""
+    canvas, kept = layout.canvas.clone(), kept_mask(layout)
+    for item in layout.conditions:
+        rows, columns = slice(item.box.y, item.box.bottom), slice(item.box.x, item.box.right)
+        gray = item.picture.mean(0, keepdim=True)
+        window = canvas[:, rows, columns]
+        pale = torch.lerp(window, gray.expand_as(window), PALE)
+        canvas[:, rows, columns] = torch.where(kept[rows, columns] > 0.5, window, pale)
+    return canvas
 
 
 def _corners(box: Box, scale: int) -> tuple[int, int, int, int]:

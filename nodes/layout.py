@@ -14,6 +14,7 @@ from ..sow_core.method.condition import Condition, Layout, make_layout
 from ..sow_core.method.config import SowConfig
 from ..sow_core.planning.schema import LayoutPlan
 from .boxes import Placement
+from .cutout import Meaning, shows_cut_away
 
 Fit = Literal["fit", "crop", "stretch"]
 FITS: tuple[str, ...] = get_args(Fit)
@@ -48,26 +49,44 @@ def picture_of(image: Tensor, name: str, advice: str) -> Tensor:
     return image[0, ..., :3].movedim(-1, 0).float().cpu()
 
 
-def mask_of(mask: Tensor | None, height: int, width: int, invert: bool) -> Tensor:
-    """A host MASK as [height, width], 1 = keep; without a mask everything is kept.
+class Kept(NamedTuple):
+    """mask: [h, w], 1 = keep; remark: a line for the user where the mask was not taken as it came ("" else)."""
+
+    mask: Tensor
+    remark: str
+
+
+TURNED = ("The mask marks the border and leaves out the middle, as Load Image gives it for a cut-out, so it was turned "
+          "round. To keep the border instead, set mask_shows to: what is kept.")
+
+
+def mask_of(mask: Tensor | None, image: Tensor, invert: bool, shows: Meaning = "auto") -> Kept:
+    """What a host MASK keeps of the picture [3, h, w]; without a mask everything is kept.
 
     Load Image answers an empty 64 x 64 mask for a picture without transparency: that counts as no mask.
+    shows: what the mask marks; "auto" looks at it, unless `invert` says that it marks what is cut away.
     Raises SowError for a batch or another size.
     """
+    height, width = image.shape[-2:]
+    whole = Kept(torch.ones(height, width), "")
     if mask is None:
-        return torch.ones(height, width)
+        return whole
     mask = mask[None] if mask.ndim == 2 else mask
     if mask.ndim != 3 or mask.shape[0] != 1:
         raise SowError(f"Bad mask batch. Expected 1 mask, got {list(mask.shape)}; chain one SOW Layout per condition.")
     plane = mask[0].float().cpu()
     if tuple(plane.shape) == (64, 64) != (height, width) and not plane.any():
-        return torch.ones(height, width)
+        return whole
     if tuple(plane.shape) != (height, width):
         raise SowError(f"Bad mask size. Expected {width}x{height}, as the condition, "
                        f"got {plane.shape[1]}x{plane.shape[0]}.")
     if 0 < float(plane.max()) <= 1.01 / 255:  # a file of the values 0 and 1, read as 0 and 1/255
         plane = (plane > 0).float()
-    return 1.0 - plane if invert else plane
+    if shows == "what is cut away" or (shows == "auto" and invert):
+        return Kept(1.0 - plane, "")
+    if shows == "auto" and shows_cut_away(plane, image):
+        return Kept(1.0 - plane, TURNED)
+    return Kept(plane, "")
 
 
 def make_condition(image: Tensor, mask: Tensor, placement: Placement, fit: Fit, crop_to_mask: bool) -> Condition:
@@ -152,6 +171,27 @@ def condition_masks(layout: Layout) -> Tensor:
         masks[:index, rows, columns] *= 1.0 - item.mask
         masks[index, rows, columns] = item.mask
     return masks
+
+
+def describe_kept(mask: Tensor, box: Box) -> str:
+    """What a mask [h, w] keeps of its picture, and where it lies on the canvas, for a person."""
+    share = float((mask >= 0.5).float().mean())
+    what = "the whole picture" if share == 1 else f"{share:.0%} of the picture"
+    return f"Keeps {what} at {box}, in colour in the preview."
+
+
+def covered(layout: Layout) -> list[str]:
+    """Lines about earlier conditions of which the last one covers a part."""
+    *earlier, last = layout.conditions
+    top = torch.zeros(layout.height, layout.width)
+    top[last.box.y : last.box.bottom, last.box.x : last.box.right] = last.mask
+    lines = []
+    for number, item in enumerate(earlier, start=1):
+        window = top[item.box.y : item.box.bottom, item.box.x : item.box.right]
+        share = float((window * item.mask).sum() / item.mask.sum())
+        if share > 0:
+            lines.append(f"It covers {max(share, 0.01):.0%} of condition {number}; move one to keep all of both.")
+    return lines
 
 
 def to_image(canvas: Tensor) -> Tensor:

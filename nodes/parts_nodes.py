@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from . import sockets as S
-from .settings import check_widgets, make_config
+from .settings import make_config
 
 
 class SOWEncodeLayout(io.ComfyNode):
@@ -66,10 +66,6 @@ class SOWSampler(io.ComfyNode):
             ],
             outputs=[io.Sampler.Output("sampler", tooltip="For SamplerCustomAdvanced.")],
         )
-
-    @classmethod
-    def validate_inputs(cls, preset="normal", steps=10, cycles=-1, attention=1.0) -> bool | str:
-        return check_widgets(preset, steps, 7.5, cycles, attention)
 
     @classmethod
     def execute(cls, encoded, preset, steps, cycles, attention, cycle_options=None,

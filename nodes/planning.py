@@ -16,6 +16,7 @@ from ..sow_core.planning.errors import PlannerError
 from ..sow_core.planning.planner import PlannerOptions, has_gemini, plan_layout
 from ..sow_core.planning.request import ConditionPicture, PlanRequest
 from ..sow_core.planning.schema import LayoutPlan
+from .cutout import Meaning
 from .draw import from_picture
 from .layout import cut_to_mask, mask_of, picture_of
 
@@ -57,6 +58,7 @@ def pictures(
     masks: Sequence[Tensor | None],
     invert: bool,
     crop: bool,
+    shows: Meaning = "auto",
     names: str = "",
     descriptions: str = "",
     kind: str = "auto",
@@ -72,7 +74,7 @@ def pictures(
             continue
         label = "condition" if number == 1 else f"condition_{number}"
         picture = picture_of(image, label, "connect one picture to each condition input")
-        kept = mask_of(mask, *picture.shape[-2:], invert)
+        kept = mask_of(mask, picture, invert, shows).mask
         if crop:
             picture, kept = cut_to_mask(picture, kept)
         index = len(made)
@@ -99,16 +101,6 @@ def token_counter(clip: Any) -> Callable[[str], int] | None:
         return max(sum(word != 0 for chunk in batch for *_, word in chunk) for batch in chunks.values())
 
     return count
-
-
-def show_text(cls: Any, text: str) -> None:
-    """Show the lines of `text` on the running node, in the way of the host's own nodes."""
-    node_id = getattr(cls.hidden, "unique_id", None)
-    if node_id is not None:
-        from server import PromptServer
-
-        # Nodes 2.0 shows line breaks as blanks: the dots keep the lines apart there too.
-        PromptServer.instance.send_progress_text("\n".join(f"\u2022 {line}" for line in text.split("\n")), node_id)
 
 
 def results(plan: LayoutPlan, conditions: Sequence[ConditionPicture] = ()) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..sow_core.errors import SowError
-from ..sow_core.method.box import CELL, SIDES, check_size
+from ..sow_core.method.box import CELL, SIDES
 from ..sow_core.planning.instructions import as_text
 from ..sow_core.planning.language import MODES
 from ..sow_core.planning.planner import DEFAULT_MODEL, FAILURES, PlannerOptions, plan_layout
@@ -13,7 +13,8 @@ from ..sow_core.planning.reading import Target, read_plan
 from ..sow_core.planning.request import KINDS, PlanRequest
 from ..sow_core.planning.schema import Frame, SizeRule
 from . import planning as P
-from .sockets import SowPlan
+from . import remarks
+from .sockets import SowPlan, invert_mask_input, mask_shows_input
 
 SERVICES = ("auto", "google-genai", "google-generativeai", "openai-compatible")
 SENT = "the picture (only what the mask keeps, at most 512 px, without metadata) and the prompt"
@@ -50,9 +51,7 @@ def part_inputs() -> list[io.Input]:
         io.Int.Input("max_size", default=256, min=8, max=512, advanced=True,
                      tooltip="Largest longer side of the picture, in pixels on a 512-pixel canvas; other canvases "
                              "scale it. 256 is the paper's."),
-        io.Boolean.Input("invert_mask", default=False,
-                         tooltip="As in SOW Layout: turn on for the mask that Load Image gives for a cut-out with a "
-                                 "transparent background."),
+        invert_mask_input(),
         io.Boolean.Input("crop_to_mask", default=False,
                          tooltip="As in SOW Layout: cut the picture to the mask's bounds first. Set both nodes alike."),
         io.String.Input("names", default="",
@@ -95,23 +94,11 @@ def plan_outputs() -> list[io.Output]:
     ]
 
 
-def check_widgets(width, height, min_size=None, max_size=None) -> bool | str:
-    """For `validate_inputs`: True, or what is wrong. None is a linked value, known only at the run."""
-    try:
-        if None not in (width, height):
-            check_size(width, height)
-        if None not in (min_size, max_size):
-            SizeRule(min_size, max_size)
-    except SowError as error:
-        return str(error)
-    return True
-
-
 def gives(cls: type[io.ComfyNode], plan, conditions=()) -> io.NodeOutput:
     """The plan's outputs; its drawing and its report are shown on the node."""
     made = P.results(plan, conditions)
     *_, report, preview = made
-    P.show_text(cls, report)
+    remarks.show(report.split("\n"))
     return io.NodeOutput(*made, ui={**ui.PreviewImage(preview, cls=cls).as_dict(), "text": (report,)})
 
 
@@ -154,14 +141,10 @@ class SOWGeminiPlanner(io.ComfyNode):
                              control_after_generate=io.ControlAfterGenerate.fixed,
                              tooltip="The same inputs give the cached plan at no cost. Another number asks again."),
                 *picture_inputs(),
+                mask_shows_input(),
             ],
             outputs=plan_outputs(),
-            hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, width=512, height=512, min_size=180, max_size=256) -> bool | str:
-        return check_widgets(width, height, min_size, max_size)
 
     @classmethod
     def fingerprint_inputs(cls, **inputs) -> str:
@@ -172,9 +155,9 @@ class SOWGeminiPlanner(io.ComfyNode):
     def execute(cls, prompt, condition, width, height, service, model, profile, mode, use_prompt, use_position,
                 use_context, min_size, max_size, invert_mask, crop_to_mask, names, descriptions, on_failure, refresh,
                 mask=None, condition_2=None, mask_2=None, condition_3=None, mask_3=None, condition_4=None, mask_4=None,
-                clip=None) -> io.NodeOutput:
+                clip=None, mask_shows="auto") -> io.NodeOutput:
         conditions = P.pictures((condition, condition_2, condition_3, condition_4), (mask, mask_2, mask_3, mask_4),
-                                invert_mask, crop_to_mask, names, descriptions)
+                                invert_mask, crop_to_mask, mask_shows, names, descriptions)
         request = PlanRequest(prompt, conditions, Frame(width, height, SizeRule(min_size, max_size)),
                               use_prompt=use_prompt, use_position=use_position, use_context=use_context,
                               count_tokens=P.token_counter(clip))
@@ -202,21 +185,18 @@ class SOWOfflinePlanner(io.ComfyNode):
                                        "the edges that cut it. object: stands for itself."),
                 *part_inputs(),
                 *picture_inputs(),
+                mask_shows_input(),
             ],
             outputs=plan_outputs(),
-            hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, width=512, height=512, min_size=180, max_size=256) -> bool | str:
-        return check_widgets(width, height, min_size, max_size)
 
     @classmethod
     def execute(cls, prompt, condition, width, height, kind, use_position, use_context, min_size, max_size,
                 invert_mask, crop_to_mask, names, descriptions, mask=None, condition_2=None, mask_2=None,
-                condition_3=None, mask_3=None, condition_4=None, mask_4=None, clip=None) -> io.NodeOutput:
+                condition_3=None, mask_3=None, condition_4=None, mask_4=None, clip=None,
+                mask_shows="auto") -> io.NodeOutput:
         conditions = P.pictures((condition, condition_2, condition_3, condition_4), (mask, mask_2, mask_3, mask_4),
-                                invert_mask, crop_to_mask, names, descriptions, kind)
+                                invert_mask, crop_to_mask, mask_shows, names, descriptions, kind)
         request = PlanRequest(prompt, conditions, Frame(width, height, SizeRule(min_size, max_size)),
                               use_position=use_position, use_context=use_context, count_tokens=P.token_counter(clip))
         return gives(cls, plan_layout(request), conditions)
@@ -237,6 +217,7 @@ class SOWPlannerPrompt(io.ComfyNode):
                 io.Boolean.Input("use_prompt", default=True, tooltip="Ask for a fuller prompt."),
                 *part_inputs(),
                 *picture_inputs()[:-1],
+                mask_shows_input(),
             ],
             outputs=[
                 io.String.Output("question", tooltip="The whole question: task, scene and the form of the answer."),
@@ -246,15 +227,11 @@ class SOWPlannerPrompt(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, width=512, height=512, min_size=180, max_size=256) -> bool | str:
-        return check_widgets(width, height, min_size, max_size)
-
-    @classmethod
     def execute(cls, prompt, condition, width, height, use_prompt, use_position, use_context, min_size, max_size,
                 invert_mask, crop_to_mask, names, descriptions, mask=None, condition_2=None, mask_2=None,
-                condition_3=None, mask_3=None, condition_4=None, mask_4=None) -> io.NodeOutput:
+                condition_3=None, mask_3=None, condition_4=None, mask_4=None, mask_shows="auto") -> io.NodeOutput:
         conditions = P.pictures((condition, condition_2, condition_3, condition_4), (mask, mask_2, mask_3, mask_4),
-                                invert_mask, crop_to_mask, names, descriptions)
+                                invert_mask, crop_to_mask, mask_shows, names, descriptions)
         request = PlanRequest(prompt, conditions, Frame(width, height, SizeRule(min_size, max_size)),
                               use_prompt=use_prompt, use_position=use_position, use_context=use_context)
         return io.NodeOutput(as_text(request), P.shareable_batch(conditions))
@@ -283,12 +260,7 @@ class SOWPlanFromJSON(io.ComfyNode):
                                tooltip="The picture to place: its proportions are kept, and the preview shows it."),
             ],
             outputs=plan_outputs(),
-            hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, width=512, height=512) -> bool | str:
-        return check_widgets(width, height)
 
     @classmethod
     def execute(cls, answer, width, height, prompt, condition=None) -> io.NodeOutput:

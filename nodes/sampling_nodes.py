@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from . import sockets as S
-from .settings import advice_of, check_widgets, make_config, seeds_from
+from .settings import advice_of, make_config, seeds_from
 from .trace import RunTrace
 
 
@@ -46,10 +46,6 @@ class SOWKSampler(io.ComfyNode):
                                                    "Metrics."),
             ],
         )
-
-    @classmethod
-    def validate_inputs(cls, preset="normal", steps=10, cfg=7.5, cycles=-1, attention=1.0) -> bool | str:
-        return check_widgets(preset, steps, cfg, cycles, attention)
 
     @classmethod
     def execute(cls, model, positive, negative, vae, layout, seed, preset, steps, cfg, cycles, attention, batch_size,

@@ -39,6 +39,7 @@ def make_config(
     grid. `attention` multiplies both strengths of the modulation; 0 switches it off. Raises SowError for an
     unknown preset and for values out of range.
     """
+    check_ranges(steps=steps, cfg=cfg, cycles=cycles, attention=attention)
     chosen = preset(preset_name) if advice is None else advice.config(preset_name)
     config = guided(chosen, cfg).changed(**(cycle_options or {}))
     config = config.with_steps(steps)
@@ -68,25 +69,12 @@ RANGES = {"steps": (2, 200), "cfg": (1, 30), "cycles": (FROM_PRESET, 100), "atte
 """Of the samplers' widgets."""
 
 
-def check_widgets(
-    preset_name: str | None, steps: int | None, cfg: float | None, cycles: int | None, attention: float | None
-) -> bool | str:
-    """The samplers' `validate_inputs`: True, or what is wrong. None is a linked value, known only at the run.
-
-    A widget that a node validates itself is no longer checked by the host, so the ranges are checked here.
-    """
-    for name, value in (("steps", steps), ("cfg", cfg), ("cycles", cycles), ("attention", attention)):
+def check_ranges(**values: float) -> None:
+    """Raise SowError for a sampler's value out of range. The host checks widgets itself, but not linked values."""
+    for name, value in values.items():
         low, high = RANGES[name]
-        if value is not None and not low <= value <= high:
-            return f"Bad {name} {value}: expected {low} to {high}."
-    try:
-        if preset_name is not None:
-            preset(preset_name)
-        if None not in (preset_name, steps, cfg, cycles, attention):
-            make_config(preset_name, steps, cfg, cycles, attention)  # type: ignore[arg-type]
-    except SowError as error:
-        return str(error)
-    return True
+        if not low <= value <= high:
+            raise SowError(f"Bad {name} {value}: expected {low} to {high}.")
 
 
 def seeds_from(seed: int, count: int) -> list[int]:

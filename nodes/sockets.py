@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..sow_core.method.presets import PRESETS
+from .cutout import MEANINGS
 
 SowLayout = io.Custom("SOW_LAYOUT")
 """A `layout.LayoutSpec`."""
@@ -26,6 +27,19 @@ SEED_MAX = 0xFFFFFFFFFFFFFFFF
 
 def layout_input() -> io.Input:
     return SowLayout.Input("layout", tooltip="What to keep and where it goes, from SOW Layout.")
+
+
+def invert_mask_input() -> io.Input:
+    return io.Boolean.Input("invert_mask", default=False, advanced=True,
+                            tooltip="Turns the mask round where mask_shows is auto. Workflows that were saved before "
+                                    "mask_shows existed use it for cut-outs.")
+
+
+def mask_shows_input() -> io.Input:
+    return io.Combo.Input("mask_shows", options=list(MEANINGS), default="auto", optional=True,
+                          tooltip="What the white of the mask means. auto: what is kept, unless the mask covers the "
+                                  "border and leaves out the middle, as Load Image gives it for a cut-out with a "
+                                  "transparent background; the node then says that it was turned round.")
 
 
 def seed_input() -> io.Input:
@@ -56,7 +70,7 @@ def cfg_input() -> io.Input:
 
 
 def cycles_input() -> io.Input:
-    return io.Int.Input("cycles", default=-1, min=-1, max=100,
+    return io.Int.Input("cycles", display_name="cycles (-1: preset)", default=-1, min=-1, max=100,
                         tooltip="How often the surroundings are noised and grown anew around the condition. More "
                                 "cycles join it better and take longer; -1 takes the preset's number, 0 skips the "
                                 "cycle.")

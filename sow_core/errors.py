@@ -14,8 +14,16 @@ class SowError(ValueError):
     Its text is made printable here, whatever was quoted in it.
     """
 
+    # ComfyUI writes an error's module before its sentence, which for a pack is the path of its folder, and leaves out
+    # that of Python's own errors only.
+    __module__ = "builtins"
+
     def __init__(self, text: object) -> None:
         super().__init__(one_line(text, LONGEST))
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__module__ = "builtins"
 
 
 def one_line(text: object, limit: int = 160) -> str:

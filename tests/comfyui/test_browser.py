@@ -16,12 +16,12 @@ import pytest
 from comfyui.host import Server
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-DEMO = Path(__file__).resolve().parents[2] / "workflows" / "sow_1_demo.json"
+DEMO = Path(__file__).resolve().parents[2] / "workflows" / "01_keep_a_face_no_download.json"
 LIMIT = 300_000
 """Milliseconds after which a step counts as hung."""
 DROP = """text => {
     const data = new DataTransfer();
-    data.items.add(new File([text], 'sow_1_demo.json', { type: 'application/json' }));
+    data.items.add(new File([text], '01_keep_a_face_no_download.json', { type: 'application/json' }));
     return data;
 }"""
 

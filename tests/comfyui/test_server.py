@@ -143,7 +143,7 @@ def test_help_pages_are_served(server: Server) -> None:
 def test_the_workflows_are_templates(server: Server) -> None:
     """ComfyUI's template browser lists them, and serves each with its thumbnail."""
     listed = server.client.get("/workflow_templates")[PACK]
-    assert "sow_1_demo" in listed and len(listed) >= 7
+    assert "01_keep_a_face_no_download" in listed and len(listed) >= 7
     for name in listed:
         workflow = json.loads(server.client.request(f"/api/workflow_templates/{PACK}/{name}.json").body)
         assert workflow["nodes"], name

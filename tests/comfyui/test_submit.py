@@ -11,7 +11,7 @@ from comfyui.host import Server
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = ROOT / "workflows" / "api" / "sow_1_demo_api.json"
+DEMO = ROOT / "workflows" / "api" / "01_keep_a_face_no_download_api.json"
 
 
 def submit(server: Server, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

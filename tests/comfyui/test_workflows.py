@@ -37,12 +37,13 @@ def of(prompt: Prompt, kind: str) -> list[dict[str, Any]]:
 
 
 def shrink(prompt: Prompt) -> None:
-    """The same layout on a canvas of a quarter of the width, and no cycles: a CPU should not spend minutes on noise."""
+    """The same layout on a canvas of a quarter of the width, and no cycles: a CPU should not spend minutes on noise.
+
+    The boxes are shares of the canvas.
+    """
     for layout in of(prompt, "SOW_Layout"):
         layout["width"] //= 4
         layout["height"] //= 4
-        for box in layout["boxes"]["__value__"]:
-            box |= {key: box[key] // 4 for key in ("x", "y", "width", "height")}
     for sampler in of(prompt, "SOW_KSampler"):
         sampler["cycles"] = 0
 
@@ -52,7 +53,7 @@ def stand_in(server: Server) -> None:
     """The checkpoint and the LoRA that the workflows name, made up."""
     from comfyui.conftest import PATH, PYTHON
 
-    names = json.loads((FOLDER / "sow_2_checkpoint_lora_api.json").read_text())
+    names = json.loads((FOLDER / "20_photo_checkpoint_lora_api.json").read_text())
     checkpoint = of(names, "CheckpointLoaderSimple")[0]["ckpt_name"]
     lora = of(names, "LoraLoader")[0]["lora_name"]
     subprocess.run(

@@ -22,7 +22,8 @@ def boxes(value):
 
 @pytest.mark.parametrize("value", [
     BOX, [BOX], [[BOX]], (BOX,), [8, 16, 64, 32], [8.2, 15.9, 64.4, 32.0], "8,16,64,32", "8, 16, 64, 32",
-    "[8,16,64,32]",
+    "[8,16,64,32]", "8 16 64 32", "8,16,64,32 the face", "8;16;64;32", "0.015625,0.0625,0.125,0.125",
+    [0.015625, 0.0625, 0.125, 0.125],
     json.dumps(BOX), json.dumps([BOX]), json.dumps([[BOX]]), Box(8, 16, 64, 32), ["8,16,64,32"],
     {"type": "obj", "bbox": [62, 16, 188, 141], "desc": "x"},
 ])
@@ -52,6 +53,62 @@ def test_bad_boxes_are_one_clear_line(value, message):
     with pytest.raises(sow_error(), match=message) as caught:
         boxes(value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [
+    "8,16,64,32 face\n\n 100,16,64,32 Related: hair\n", "8,16,64,32;100,16,64,32 related",
+])
+def test_lines_of_boxes(text):
+    found = B.parse_boxes(text, 512, 256)
+    assert [box for box, _ in found] == [Box(8, 16, 64, 32), Box(100, 16, 64, 32)]
+    assert B.placement_of(found).box == Box(8, 16, 64, 32)
+
+
+@pytest.mark.parametrize("text", ["8,16,64,32,100,16,64,32", "8,16,64,32 100,16,64,32", "8,16,64,32\n1,2"])
+def test_boxes_that_run_together_are_told_to_stand_in_lines(text):
+    with pytest.raises(sow_error(), match="several boxes: one a line"):
+        boxes(text)
+
+
+def test_shares_fill_the_canvas_and_touch_each_other():
+    assert boxes("0,0,1,1") == [Box(0, 0, 512, 256)]
+    left, right = boxes("0,0,.333,1\n.333,0,.667,1")
+    assert left.right == right.x and right.right == 512
+
+
+def twice(lines, moved=None, dropped=None, size=(512, 256)):
+    """Boxes as a template carries them: as text, and drawn from it; then one drawn box is moved or dropped."""
+    found = B.parse_boxes("\n".join(lines), *size)
+    drawn = [{**box.as_dict(), "metadata": {"desc": label, "text": B.with_source(i, len(lines), box, line)}}
+             for i, ((box, label), line) in enumerate(zip(found, lines, strict=True), start=1)]
+    if moved is not None:
+        drawn[moved]["x"] += 16
+    if dropped is not None:
+        del drawn[dropped]
+    return drawn
+
+
+LINES = ["8,16,64,32 face", "0.5,0,0.25,0.5 related: hair"]
+
+
+@pytest.mark.parametrize(("drawn", "text", "x", "count"), [
+    (twice(LINES), LINES, 8, 2), (twice(LINES, moved=0), LINES, 24, 2), (twice(LINES, dropped=1), LINES, 8, 1),
+    (twice(LINES), ["40,16,64,32 face", LINES[1]], 40, 2), (twice(LINES), LINES[:1], 8, 1),
+    (twice(LINES, moved=0), ["40,16,64,32 face", LINES[1]], 40, 2), ([], LINES, 8, 2), (twice(LINES), [], 8, 2),
+    ([{**BOX, "x": 200}], LINES, 8, 2),
+])
+def test_the_box_that_was_changed_counts(drawn, text, x, count):
+    """Each canvas of the host edits one of the two forms; the other still holds the template's boxes."""
+    made = B.choose("\n".join(text), drawn, 512, 256)
+    assert (made.boxes[0][0].x, len(made.boxes)) == (x, count)
+    both = drawn and text and [b for b, _ in made.boxes] != boxes(drawn) and drawn != twice(LINES)
+    assert bool(made.remark) == bool(both or (drawn and made.boxes and x == 24) or len(drawn) == 1), made.remark
+
+
+def test_shares_follow_another_canvas_size():
+    """In the classic canvas nobody rescales the drawn boxes: the text counts."""
+    drawn = twice(["0.25,0.25,0.5,0.5"], size=(128, 128))
+    assert B.choose("0.25,0.25,0.5,0.5", drawn, 512, 512).boxes[0][0] == Box(128, 128, 256, 256)
 
 
 def test_the_first_box_is_the_place():

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from .pack import node, part, run_node, sow_error, validate
+from .pack import node, part, run_node, sow_error
 
 L = part("nodes.layout")
 Box = part("sow_core.method.box").Box
@@ -26,7 +26,7 @@ def layout(**changes):
 
 
 def test_pixels_lie_in_the_box_and_gray_elsewhere():
-    spec, preview, canvas, masks, placed = layout().args
+    spec, preview, canvas, masks, placed, report = layout().args
     assert canvas.shape == (1, 192, 256, 3) and masks.shape == (1, 192, 256)
     assert placed == [{"x": 64, "y": 32, "width": 64, "height": 96}]
     inside = canvas[0, 32:128, 64:128]
@@ -38,6 +38,7 @@ def test_pixels_lie_in_the_box_and_gray_elsewhere():
     assert preview.shape[1] >= 512 or preview.shape[1] % 192 == 0
     assert preview.min() >= 0 and preview.max() <= 1
     assert (spec.width, spec.height, len(spec.conditions)) == (256, 192, 1)
+    assert report == "Keeps the whole picture at 64,32,64,96, in colour in the preview."
 
 
 def test_the_preview_shows_the_box_and_its_label():
@@ -91,7 +92,7 @@ def test_crop_cuts_the_middle():
 def test_mask_keeps_its_part_and_the_rest_is_gray():
     mask = torch.zeros(1, 96, 64)
     mask[:, 48:] = 1.0
-    _, _, canvas, masks, _ = layout(mask=mask).args
+    _, _, canvas, masks, *_ = layout(mask=mask).args
     assert canvas[0, 32:80, 64:128].allclose(torch.tensor(GRAY)) and masks[0, 32:80].sum() == 0
     assert masks[0, 80:128, 64:128].all()
     inverted = layout(mask=1.0 - mask, invert_mask=True).args[3]
@@ -104,6 +105,16 @@ def test_a_mask_file_of_zeros_and_ones():
     mask[:, 48:] = 1.0
     assert layout(mask=mask / 255).args[3].equal(layout(mask=mask).args[3])
     assert layout(mask=mask / 255, invert_mask=True).args[3].equal(layout(mask=mask, invert_mask=True).args[3])
+
+
+def test_the_preview_shows_what_is_kept_in_colour_and_the_rest_gray():
+    mask = torch.zeros(1, 96, 64)
+    mask[:, :48] = 1.0
+    preview = layout(mask=mask).args[1][0]
+    scale = preview.shape[0] // 192
+    kept, rest = preview[70 * scale, 96 * scale], preview[110 * scale, 96 * scale]
+    assert kept.amax() - kept.amin() > 0.5, "cyan"
+    assert rest.amax() - rest.amin() < 0.02 and rest[0] > 0.55, "the white half, pale on the gray canvas"
 
 
 def test_crop_to_mask_puts_the_masked_part_into_the_box():
@@ -123,7 +134,7 @@ def test_load_images_empty_mask_means_no_mask():
 def test_two_layouts_in_a_chain():
     first = layout().args[0]
     out = layout(layout=first, bboxes="0,0,64,96", condition=picture(value=0.4))
-    spec, _, canvas, masks, placed = out.args
+    spec, _, canvas, masks, placed, report = out.args
     assert len(spec.conditions) == 2 and masks.shape[0] == 2
     assert placed == [{"x": 0, "y": 0, "width": 64, "height": 96}], "the boxes are this node's"
     assert abs(float(canvas[0, 80, 10, 1]) - 0.4) < 0.01 and abs(float(canvas[0, 120, 80, 1]) - 0.9) < 0.01
@@ -134,6 +145,8 @@ def test_overlapping_conditions_share_no_pixel():
     first = layout().args[0]
     masks = layout(layout=first, bboxes="96,32,64,96").args[3]
     assert (masks.sum(0) <= 1).all() and masks[0, 40, 70] == 1 and masks[1, 40, 100] == 1
+    assert "covers 50% of condition 1" in layout(layout=first, bboxes="96,32,64,96").args[5]
+    assert "covers" not in layout(layout=first, bboxes="128,32,64,96").args[5]
 
 
 def test_background_fills_the_canvas_and_is_stretched():
@@ -163,7 +176,8 @@ def test_a_plan_places_what_nobody_drew():
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"bboxes": ""}, "No box: draw one"),
+    ({"bboxes": ""}, "No box: type x,y,width,height"),
+    ({"bboxes": "8,8,64,64 related: hair"}, "every box is described"),
     ({"condition": torch.rand(2, 96, 64, 3)}, "Expected 1 picture, got 2"),
     ({"mask": torch.ones(1, 50, 64)}, "Bad mask size. Expected 64x96, as the condition, got 64x50"),
     ({"mask": torch.ones(2, 96, 64)}, "Expected 1 mask"),
@@ -191,19 +205,23 @@ def test_chains_and_plans_of_another_size():
 
 @pytest.mark.parametrize(("widgets", "message"), [
     ({"width": 500}, "Bad width 500: expected a multiple of 8"), ({"height": 8}, "Bad height 8"),
-    ({"bboxes": "400,0,256,256"}, "outside the 512x512 canvas"), ({"bboxes": "{"}, "not JSON"),
-    ({"boxes": [{"x": 0, "y": 0, "width": 600, "height": 10}]}, "outside the 512x512 canvas"),
-    ({"fit": "squeeze"}, "Unknown fit"), ({"bboxes": "[[0,0,64,64],[600,0,64,64]]"}, "related region"),
+    ({"bboxes": "200,0,64,64"}, "outside the 256x192 canvas"), ({"bboxes": "{"}, "not JSON"),
+    ({"boxes": [{"x": 0, "y": 0, "width": 600, "height": 10}], "bboxes": ""}, "outside the 256x192 canvas"),
+    ({"bboxes": "[[0,0,64,64],[600,0,64,64]]"}, "related region"),
+    ({"bboxes": "8,8,64"}, "several boxes: one a line"),
 ])
-def test_validation_before_the_run(widgets, message):
-    assert message in str(validate("SOW_Layout", **widgets))
+def test_a_wrong_widget_is_said_by_the_run(widgets, message):
+    """Not before it: the host would repeat the sentence for every input that a check names, and show none of them."""
+    with pytest.raises(sow_error(), match=message) as caught:
+        layout(**widgets)
+    assert "\n" not in str(caught.value)
+    assert getattr(node("SOW_Layout"), "validate_inputs", None) is None
 
 
-@pytest.mark.parametrize("widgets", [
-    {}, {"width": None, "bboxes": "9999,0,8,8"}, {"bboxes": None}, {"boxes": None}, {"bboxes": "0,0,512,512"},
-])
-def test_validation_leaves_linked_values_alone(widgets):
-    assert validate("SOW_Layout", **widgets) is True
+def test_the_host_prints_no_path_before_a_sentence():
+    """It writes the module of an error's class, unless that is Python's own."""
+    planner_error = part("sow_core.planning.errors").PlannerError
+    assert {cls.__module__ for cls in (sow_error(), planner_error)} == {"builtins"}
 
 
 def test_nothing_that_was_connected_is_changed():
@@ -232,11 +250,19 @@ def test_composite_knobs_and_errors():
     hard = run_node("SOW_Composite", image=made, layout=spec, feather=0).args[1]
     assert set(hard.unique().tolist()) == {0.0, 1.0}
     assert run_node("SOW_Composite", image=made, layout=spec, strength=0.0).args[0].equal(made)
-    with pytest.raises(sow_error(), match="Bad image size. Expected 256x192"):
+    with pytest.raises(sow_error(), match="Bad image size. Expected 256x192.* put SOW Composite before"):
         run_node("SOW_Composite", image=torch.zeros(1, 64, 64, 3), layout=spec)
+
+
+def test_composite_on_an_enlarged_picture_takes_the_condition_at_that_size():
+    fine = torch.rand(1, 192, 128, 3, generator=torch.Generator().manual_seed(1))
+    spec = layout(condition=fine).args[0]
+    made, alpha = run_node("SOW_Composite", image=torch.zeros(1, 384, 512, 3), layout=spec, feather=0).args
+    assert alpha[0, 64:256, 128:256].all() and alpha.sum() == 192 * 128
+    torch.testing.assert_close(made[0, 64:256, 128:256], fine[0], atol=1e-4, rtol=0)
 
 
 def test_the_layout_shows_itself():
     out = layout()
-    assert out.ui.image.equal(out.args[1])
+    assert out.ui["text"] == (out.args[5],) and out.ui["images"]
     assert node("SOW_Layout").define_schema().has_intermediate_output

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -46,20 +44,16 @@ def test_offline_plan_goes_into_a_layout():
     assert prompt == "a man in a suit" and json.loads(text)["sow_plan"] == 1
     assert boxes[0] == plan.boxes[0].as_dict() and len(boxes) == 1 + len(plan.conditions[0].related)
     assert preview.shape == (1, 768, 768, 3) and "neck and body" in report
-    sow_layout, _, _, _, placed = run_node("SOW_Layout", condition=FACE, mask=MASK, plan=plan).args
+    sow_layout, _, _, _, placed, _ = run_node("SOW_Layout", condition=FACE, mask=MASK, plan=plan).args
     assert sow_layout.build().conditions[0].box == plan.boxes[0]
     assert placed == boxes
     by_text = run_node("SOW_Layout", condition=FACE, mask=MASK, bboxes=json.dumps(boxes)).args
     assert by_text[4] == placed
 
 
-def test_drawing_and_report_are_shown_on_the_node(monkeypatch):
-    sent = []
-    instance = SimpleNamespace(send_progress_text=lambda text, node_id: sent.append((node_id, text)))
-    monkeypatch.setitem(sys.modules, "server", SimpleNamespace(PromptServer=SimpleNamespace(instance=instance)))
-    monkeypatch.setattr(node("SOW_OfflinePlanner"), "hidden", SimpleNamespace(unique_id="12"))
+def test_drawing_and_report_are_shown_on_the_node(host_page):
     made = offline()
-    assert sent == [("12", "\n".join(f"\u2022 {line}" for line in made.args[4].splitlines()))]
+    assert host_page == [("\n".join(f"\u2022 {line}" for line in made.args[4].splitlines()), "12", "the asker")]
     assert made.ui["text"] == (made.args[4],) and made.ui["images"]
 
 
@@ -100,9 +94,9 @@ def test_bad_input_is_one_clear_line():
         offline(condition=FACE.repeat(2, 1, 1, 1))
     with pytest.raises(sow_error(), match="Bad mask"):
         offline(mask=torch.ones(1, 30, 30))
-    with pytest.raises(AssertionError, match="size limits"):
+    with pytest.raises(sow_error(), match="size limits"):
         offline(min_size=300, max_size=200)
-    with pytest.raises(AssertionError, match="Bad width"):
+    with pytest.raises(sow_error(), match="Bad width 500"):
         offline(width=500)
 
 

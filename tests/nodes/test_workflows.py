@@ -10,12 +10,13 @@ import json
 
 import pytest
 
-from .pack import ROOT, node_list, validate
+from .pack import ROOT, node_list, part
 
 FOLDER = ROOT / "workflows"
 NAMES = sorted(p.stem for p in FOLDER.glob("*.json"))
 INFO = json.loads((ROOT / "tests" / "nodes" / "golden" / "object_info.json").read_text(encoding="utf-8"))
-WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "BOUNDING_BOXES"}
+DRAWN = "BOUNDING_BOXES"
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", DRAWN}
 FILES = {"ckpt_name", "lora_name", "image"}
 """Inputs whose choices are the files of one server."""
 OURS = {cls.define_schema().node_id for cls in node_list()}
@@ -43,7 +44,7 @@ def inputs_of(class_type: str) -> dict[str, tuple[str, dict, bool]]:
 
 
 def convert(workflow: dict) -> dict:
-    """The browser's workflow as the browser would post it."""
+    """The browser's workflow as the browser would post it, less the drawn boxes: `bboxes` says the same in the twin."""
     links = {link[0]: link for link in workflow["links"]}
     made = {}
     for node in workflow["nodes"]:
@@ -53,7 +54,8 @@ def convert(workflow: dict) -> dict:
         for name, (kind, options, _) in inputs_of(node["type"]).items():
             if (options.get("widgetType") or kind) in WIDGETS and not options.get("forceInput"):
                 value = values.pop(0)
-                inputs[name] = {"__value__": value} if isinstance(value, list) else value
+                if kind != DRAWN:
+                    inputs[name] = value
                 if options.get("control_after_generate"):
                     assert values.pop(0) in ("fixed", "increment", "decrement", "randomize"), node["type"]
                 if options.get("image_upload"):
@@ -111,15 +113,13 @@ def value_faults(value, kind, options, workflow, name) -> list[str]:
         return [] if isinstance(value, bool) else [f"{value!r} is no BOOLEAN"]
     if "STRING" in kind.split(","):
         return [] if isinstance(value, str) else [f"{value!r} is no text"]
-    if kind == "BOUNDING_BOXES":
-        return [] if isinstance(value, dict) and isinstance(value.get("__value__"), list) else ["not wrapped"]
     return [f"a {kind} must be linked, got {value!r}"]
 
 
 def test_there_are_the_promised_ones():
     """Demo, checkpoint + LoRA, planner without and with a key, composable, two conditions, style and attribute."""
-    words = ("demo", "checkpoint_lora", "planner_offline", "planner_gemini", "composable", "two_conditions",
-             "style_and_attribute")  # fmt: skip
+    words = ("keep_a_face", "checkpoint_lora", "planned_by_rules", "planned_by_gemini", "custom_sampling", "two_faces",
+             "attribute_style")  # fmt: skip
     assert not [w for w in words if not any(w in name for name in NAMES)]
     assert {p.stem for p in (FOLDER / "api").glob("*.json")} == {f"{name}_api" for name in NAMES}
 
@@ -142,12 +142,43 @@ def test_the_twin_is_valid(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_our_nodes_accept_their_widgets(name):
-    for entry in api(name).values():
-        if entry["class_type"] in OURS:
-            widgets = {k: v["__value__"] if isinstance(v, dict) else v for k, v in entry["inputs"].items()
-                       if not isinstance(v, list)}
-            assert validate(entry["class_type"], **widgets) is True
+def test_both_canvases_show_the_same_boxes(name):
+    """The classic canvas shows the text only, Nodes 2.0 draws: moving either must count."""
+    boxes = part("nodes.boxes")
+    for entry in (n for n in ui(name)["nodes"] if n["type"] == "SOW_Layout"):
+        width, height, *_, drawn, text, _ = entry["widgets_values"]
+        typed = boxes.parse_boxes(text, width, height)
+        assert boxes.parse_boxes(drawn, width, height) == typed
+        assert boxes.placement_of(typed) if typed else any(s["name"] == "plan" and s["link"] for s in entry["inputs"])
+        if typed:
+            drawn[0]["x"] += 8
+            assert boxes.choose(text, drawn, width, height).boxes == boxes.parse_boxes(drawn, width, height)
+            drawn[0]["x"] -= 8
+            moved = text.replace(text.split(",")[0], "0.03", 1)
+            assert boxes.choose(moved, drawn, width, height).boxes == boxes.parse_boxes(moved, width, height)
+
+
+def test_what_runs_as_it_is_comes_first():
+    """The template browser lists the names in their order."""
+    free = [name for name in NAMES if "no_download" in name]
+    assert NAMES[: len(free)] == free and NAMES[0] == "01_keep_a_face_no_download"
+    for name in NAMES:
+        loads = any(n["type"] == "CheckpointLoaderSimple" for n in ui(name)["nodes"])
+        assert loads != (name in free), name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_node_stands_in_a_group_with_a_heading(name):
+    workflow = ui(name)
+    frames = [group["bounding"] for group in workflow["groups"] if group["title"]]
+    for entry in workflow["nodes"]:
+        (x, y), (w, h) = entry["pos"], entry["size"]
+        inside = [f for f in frames if f[0] <= x and f[1] <= y - 30 and x + w <= f[0] + f[2] and y + h <= f[1] + f[3]]
+        assert len(inside) == (0 if entry["type"] == "MarkdownNote" else 1), (entry["id"], entry["type"])
+    (note,) = [n for n in workflow["nodes"] if n["type"] == "MarkdownNote"]
+    assert note["widgets_values"][0].startswith("## ") and "\n1. " in note["widgets_values"][0]
+    assert not [(a, b) for i, a in enumerate(frames) for b in frames[i + 1:]
+                if a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -208,21 +239,21 @@ def test_nothing_private_is_in_it(name):
 BROKEN = [
     ({"steps": 999}, "out of range"), ({"preset": "nice"}, "is no option"), ({"model": ["3", 0]}, "does not fit"),
     ({"layout": ["99", 0]}, "bad link"), ({"cfg": "high"}, "is no FLOAT"), ({"vae": 5}, "must be linked"),
-    ({"nonsense": 1}, "unknown input"), ({"positive": ["3", 4]}, "has no output"),
+    ({"nonsense": 1}, "unknown input"), ({"positive": ["4", 4]}, "has no output"),
 ]
 
 
 @pytest.mark.parametrize(("change", "message"), BROKEN)
 def test_the_check_finds_faults(change, message):
-    workflow = api("sow_1_demo")
+    workflow = api("01_keep_a_face_no_download")
     sampler = next(e for e in workflow.values() if e["class_type"] == "SOW_KSampler")
     sampler["inputs"].update(change)
     assert any(message in fault for fault in faults(workflow))
 
 
 def test_the_check_finds_what_is_missing_and_what_leads_nowhere():
-    workflow = api("sow_1_demo")
+    workflow = api("01_keep_a_face_no_download")
     sampler = next(e for e in workflow.values() if e["class_type"] == "SOW_KSampler")
-    del sampler["inputs"]["layout"]
+    del sampler["inputs"]["positive"]
     found = faults(workflow)
-    assert any("layout is missing" in f for f in found) and any("leads to no output" in f for f in found)
+    assert any("positive is missing" in f for f in found) and any("leads to no output" in f for f in found)

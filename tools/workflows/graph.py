@@ -7,10 +7,14 @@ widget order and defaults are the host's and not guesses.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "BOUNDING_BOXES"}
+DRAWN = "BOUNDING_BOXES"
+MARGIN, HEADING = 24, 84
+"""Px that a group's frame leaves around its nodes, and above them for their titles and its own."""
 CONTROL = "control_after_generate"
 NAMESPACE = uuid.UUID("7d0d3c1e-5a8b-4f55-9f0e-6a1f2b3c4d5e")
 """Workflow ids are made from their names, so that writing them again changes nothing."""
@@ -88,9 +92,10 @@ class Graph:
     info: dict[str, Any]
     nodes: list[Node] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
+    groups: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, type_: str, position: tuple[int, int], size: tuple[int, int] = (300, 130), title: str = "",
-            **inputs: Any) -> Node:
+            /, **inputs: Any) -> Node:
         """A node; an input that is an Output is a link, anything else a widget's value."""
         definition = self.info[type_]
         known = {s.name: s for s in specs(definition)}
@@ -110,8 +115,20 @@ class Graph:
         """A note for people; it has no part in the run."""
         self.notes.append({"text": text, "position": position, "size": size})
 
+    def group(self, title: str, nodes: Sequence[Node], colour: str) -> None:
+        """A frame with a heading around nodes."""
+        left, top = (min(n.position[i] for n in nodes) for i in (0, 1))
+        right, bottom = (max(n.position[i] + n.size[i] for n in nodes) for i in (0, 1))
+        bounds = [left - MARGIN, top - HEADING, right - left + 2 * MARGIN, bottom - top + HEADING + MARGIN]
+        self.groups.append({"id": len(self.groups) + 1, "title": title, "bounding": bounds, "color": colour,
+                            "font_size": 24, "flags": {}})  # fmt: skip
+
     def api(self) -> dict[str, Any]:
-        """The API twin: every widget's value, every link. Lists are wrapped: the host reads bare ones as links."""
+        """The API twin: every widget's value, every link. Lists are wrapped: the host reads bare ones as links.
+
+        Drawn boxes are left out: the text in `bboxes` says the same, and a front end that is handed the twin could
+        not read them back.
+        """
         made = {}
         for node in self.nodes:
             definition = self.info[node.type]
@@ -120,9 +137,9 @@ class Graph:
                 if spec.name in node.links:
                     source = node.links[spec.name]
                     inputs[spec.name] = [str(source.node.id), source.slot]
-                elif spec.widget:
+                elif spec.widget and spec.type != DRAWN:
                     value = node.values.get(spec.name, spec.default)
-                    inputs[spec.name] = {"__value__": value} if isinstance(value, list) else value
+                    inputs[spec.name] = value
             made[str(node.id)] = {"class_type": node.type, "inputs": inputs,
                                   "_meta": {"title": node.title or definition["display_name"] or node.type}}
         return made
@@ -140,7 +157,8 @@ class Graph:
             })  # fmt: skip
         return {
             "id": str(uuid.uuid5(NAMESPACE, self.name)), "revision": 0, "last_node_id": last + len(self.notes),
-            "last_link_id": len(links), "nodes": nodes, "links": list(links.values()), "groups": [], "config": {},
+            "last_link_id": len(links), "nodes": nodes, "links": list(links.values()), "groups": self.groups,
+            "config": {},
             "extra": {"ds": {"scale": 0.6, "offset": [640, 200]}}, "version": 0.4,
         }  # fmt: skip
 

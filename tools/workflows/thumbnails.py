@@ -25,7 +25,7 @@ from .catalog import WORKFLOWS
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 SIDE = 512
-WITH_PREVIEWS = {"sow_8_diagnostics"}
+WITH_PREVIEWS = {"05_what_happened_no_download"}
 """Workflows whose previews are the point."""
 
 
@@ -80,6 +80,9 @@ def main(server: str, names: list[str]) -> int:
         found = pictures(client, entry, {"output"})
         if name in WITH_PREVIEWS:
             found += [p for p in pictures(client, entry, {"temp"}) if p.width > p.height]
+        if len(found) == 3:  # four fill the square
+            layout = next(n for n, node in workflow.items() if node["class_type"] == "SOW_Layout")
+            found = pictures(client, {"outputs": {layout: entry["outputs"][layout]}}, {"temp"}) + found
         page_of(found).save(FOLDER / f"{name}.jpg", quality=88)
         print(f"{name}: {len(found)} picture(s)")
     return 0

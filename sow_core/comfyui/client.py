@@ -30,7 +30,7 @@ R = TypeVar("R")
 TOKEN_VARIABLE = "SOW_SERVER_TOKEN"
 """Environment variable with a bearer token for the server, unless its address has a user and a password."""
 
-SECONDS = 60.0
+SECONDS = 30.0
 """For one answer, the whole of it. A busy server answers its routes while a model runs, so this is generous."""
 
 CANCEL_SECONDS = 5.0
@@ -95,17 +95,17 @@ class ComfyClient:
         seconds: float = SECONDS,
     ) -> Reply:
         """The answer to a GET, or to a POST where `data` is given. name: the file that it is about, for messages."""
-        moved = max(len(data or b""), most_bytes if path == "/view" else 0)
         headers = {"Content-Type": content_type} if data is not None else {}
         try:
             reply = send(
                 self.address,
                 path,
                 data,
-                deadline=seconds + moved / SLOWEST,
+                deadline=seconds,
                 headers=headers,
                 query=query,
                 most_bytes=most_bytes,
+                slowest=SLOWEST,
             )
         except NoReply as error:
             raise SowError(

@@ -65,19 +65,25 @@ def execute(client: ComfyClient, workflow: Workflow, log: TextIO, timeout: float
     Raises SowError if the server refuses it or `timeout` seconds pass (the run is then cancelled, as it is
     on Ctrl-C).
     """
+    prompt_id = ""
     with client.messages() as stream:
         try:
-            prompt_id, left_out = client.queue(workflow)
-        except ServerRefused as error:
-            raise SowError(describe_refusal(error, workflow)) from error
-        for line in validation_lines(left_out, workflow):
-            print(f"warning: a branch was left out: {line}", file=log)
-        try:
+            prompt_id, left_out = _queue(client, workflow)
+            for line in validation_lines(left_out, workflow):
+                print(f"warning: a branch was left out: {line}", file=log)
             return _follow(client, stream, prompt_id, workflow, log, timeout)
         except BaseException:
-            with contextlib.suppress(SowError):
-                client.cancel(prompt_id)
+            if prompt_id:
+                with contextlib.suppress(SowError):
+                    client.cancel(prompt_id)
             raise
+
+
+def _queue(client: ComfyClient, workflow: Workflow) -> tuple[str, Any]:
+    try:
+        return client.queue(workflow)
+    except ServerRefused as error:
+        raise SowError(describe_refusal(error, workflow)) from error
 
 
 def _follow(

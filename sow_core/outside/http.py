@@ -150,75 +150,93 @@ def send(
     headers: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
     most_bytes: int = MOST_BYTES,
+    slowest: float = 0.0,
 ) -> Reply:
     """GET, or POST where `data` is given, in `deadline` seconds altogether. Raises NoReply.
 
-    It runs in a thread of its own: a server that drips its header or its half of the encryption, byte by byte, always
-    in time, would hold any other. What such a thread still brings is dropped, and it ends with the program.
+    slowest: bytes a second; a large file that moves at least so fast gets the time that it needs. 0: none is given.
     """
     request = urllib.request.Request(address.url(path, query), data, dict(headers or {}) | {"User-Agent": "sow"})
     if address.authorization:
         request.add_unredirected_header("Authorization", address.authorization)
-    done: queue.SimpleQueue[Reply | Exception] = queue.SimpleQueue()
-    made: list[http.client.HTTPConnection] = []
-    end = time.monotonic() + deadline
+    patience = deadline + (len(data or b"") / slowest if slowest else 0.0)
+    return _Exchange(address, path, request, patience, most_bytes, slowest).outcome()
 
-    def work() -> None:
+
+class _Exchange:
+    """One request and its answer, in a thread of its own.
+
+    A server that drips its header or its half of the encryption, byte by byte, always in time, would hold any other.
+    When the time is over the connection is shut, and what the thread still brings is dropped.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        path: str,
+        request: urllib.request.Request,
+        patience: float,
+        most_bytes: int,
+        slowest: float,
+    ) -> None:
+        self.address, self.path, self.request = address, path, request
+        self.patience, self.most_bytes, self.slowest = patience, most_bytes, slowest
+        self._end = time.monotonic() + patience
+        self._made: list[http.client.HTTPConnection] = []
+        self._done: queue.SimpleQueue[Reply | Exception] = queue.SimpleQueue()
+
+    def outcome(self) -> Reply:
+        threading.Thread(target=self._run, name="sow-http", daemon=True).start()
         try:
-            done.put(_exchange(address, path, request, end, most_bytes, made))
+            outcome = self._wait()
+        finally:
+            for connection in self._made:
+                with contextlib.suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR) if connection.sock else None
+        if isinstance(outcome, Reply):
+            return outcome
+        # Outside of any handler, so that no request with its headers hangs on to it.
+        raise outcome if isinstance(outcome, NoReply) else _no_reply(self.address, outcome, self.patience)
+
+    def _wait(self) -> Reply | Exception:
+        while (left := self._end + 0.5 - time.monotonic()) > 0:  # the end moves while a large body comes
+            with contextlib.suppress(queue.Empty):
+                return self._done.get(timeout=left)
+        return TimeoutError()
+
+    def _run(self) -> None:
+        try:
+            self._done.put(self._exchange())
         except Exception as error:  # noqa: BLE001 - answered in the thread that waits
-            done.put(error)
+            self._done.put(error)
 
-    threading.Thread(target=work, name="sow-http", daemon=True).start()
-    try:
-        outcome: Reply | Exception = done.get(timeout=deadline + 0.5)
-    except queue.Empty:
-        outcome = TimeoutError()
-    finally:
-        for connection in made:  # a thread that still waits is woken, and ends
-            with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR) if connection.sock else None
-    if isinstance(outcome, Reply):
-        return outcome
-    # Outside of any handler, so that no request with its headers hangs on to it.
-    raise outcome if isinstance(outcome, NoReply) else _no_reply(address, outcome, deadline)
+    def _exchange(self) -> Reply:
+        try:
+            response = _opener(self.address.loopback, self._made).open(self.request, timeout=self.patience)
+        except urllib.error.HTTPError as error:
+            response = error
+        with response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            status, reason = response.status or 0, one_line(response.reason or "", 60)
+            if 300 <= status < 400:
+                raise NoReply(self.address, "redirect", _elsewhere(headers.get("location", "")))
+            body = self._body(response)
+        return Reply(self.address, self.path, status, reason, headers, body)
 
-
-def _exchange(
-    address: Address,
-    path: str,
-    request: urllib.request.Request,
-    end: float,
-    most_bytes: int,
-    made: list[http.client.HTTPConnection],
-) -> Reply:
-    left = max(end - time.monotonic(), 0.05)
-    try:
-        response = _opener(address.loopback, made).open(request, timeout=left)
-    except urllib.error.HTTPError as error:
-        response = error
-    with response:
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        status, reason = response.status or 0, one_line(response.reason or "", 60)
-        if 300 <= status < 400:
-            raise NoReply(address, "redirect", _elsewhere(headers.get("location", "")))
-        body = _body(address, response, end, most_bytes)
-    return Reply(address, path, status, reason, headers, body)
-
-
-def _body(address: Address, response: Any, end: float, most_bytes: int) -> bytes:
-    parts, size = [], 0
-    while chunk := response.read1(65536):
-        parts.append(chunk)
-        size += len(chunk)
-        if size > most_bytes:
-            raise NoReply(address, "large", f"its answer is larger than {most_bytes / 2**20:g} MB")
-        if time.monotonic() > end:
-            raise TimeoutError
-    promised = response.headers.get("Content-Length", "")
-    if promised.isdecimal() and size < int(promised[:18]) and "Transfer-Encoding" not in response.headers:
-        raise http.client.IncompleteRead(b"")
-    return b"".join(parts)
+    def _body(self, response: Any) -> bytes:
+        parts, size = [], 0
+        while chunk := response.read1(65536):
+            parts.append(chunk)
+            size += len(chunk)
+            if size > self.most_bytes:
+                raise NoReply(self.address, "large", f"its answer is larger than {self.most_bytes / 2**20:g} MB")
+            if time.monotonic() > self._end:
+                raise TimeoutError
+            self._end += len(chunk) / self.slowest if self.slowest else 0.0
+        promised = response.headers.get("Content-Length", "")
+        if promised.isdecimal() and size < int(promised[:18]) and "Transfer-Encoding" not in response.headers:
+            raise http.client.IncompleteRead(b"")
+        return b"".join(parts)
 
 
 def _elsewhere(location: str) -> str:

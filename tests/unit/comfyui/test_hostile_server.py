@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -307,3 +309,21 @@ def test_more_bytes_than_a_run_may_have(run, monkeypatch):
     with serve(script) as server:
         code, out, err = run(server.url)
     assert code == 2 and len(out) == 1 and "larger than" in err[-1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_cancels_the_run_and_leaves_no_traceback(sent, code, tmp_path):
+    (tmp_path / "w.json").write_text(json.dumps({"1": {"class_type": "X", "inputs": {}}}))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    with serve(Script(websocket=False)) as server:
+        command = [sys.executable, "-m", "sow_core", "submit", "w.json", "--server", server.url]
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        assert server.queued.wait(60)
+        until = time.monotonic() + 60
+        while not any(path.startswith("/history") for path, _ in server.seen) and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(sent)
+        _, err = process.communicate(timeout=60)
+        assert ("/interrupt", {"prompt_id": PROMPT_ID}) in server.cancelled
+    assert process.returncode == code and "Traceback" not in err

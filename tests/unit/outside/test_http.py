@@ -83,6 +83,15 @@ def test_a_deadline_for_the_whole(behaviour):
     assert caught.value.kind in ("timeout", "odd")
 
 
+def test_a_large_answer_gets_the_time_it_needs():
+    """Twenty bytes in over a second, with .3 s for the whole: enough at a byte a second, not at a million."""
+    slow = drips(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", b"x")
+    with hostile(slow) as server:
+        assert ask(server, deadline=0.3, slowest=1.0).body == b"x" * 20
+        with pytest.raises(NoReply):
+            ask(server, deadline=0.3, slowest=1e6)
+
+
 @pytest.mark.parametrize("behaviour", [silent, says(LOGIN), drips(b"", b"x")], ids=["silent", "http", "drips"])
 def test_https_to_a_port_that_does_not_speak_it(behaviour, monkeypatch):
     monkeypatch.setattr(http, "CONNECT_SECONDS", 0.5)

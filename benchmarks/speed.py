@@ -1,4 +1,4 @@
-"""`python -m sow_core bench speed`: attention, whole runs, batches, cycles, sizes, memory, shares.
+"""`python -m sow_core bench speed`: attention, whole runs, batches, cycles, sizes, memory, shares, files of jobs.
 
 Writes speed.json and speed.svg. Only the ratios mean something on another machine. `COW_PEER` (a checkout of the
 predecessor's official code) adds that code, as it is, to the whole runs.
@@ -17,7 +17,7 @@ from sow_core.errors import SowError
 from sow_core.files import atomic_write
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("attention", "runs", "batches", "cycles", "sizes", "memory", "shares")
+PARTS = ("attention", "runs", "batches", "cycles", "sizes", "memory", "shares", "jobs")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +62,7 @@ def measure(part: str, args: argparse.Namespace) -> Any:
     from sow_core.assets import asset_folder
     from tests.tiny_models import build
 
-    from . import attention_speed, memory_speed, run_speed
+    from . import attention_speed, job_speed, memory_speed, run_speed
 
     rounds = args.rounds or (3 if args.quick else 5)
     demo = asset_folder("models") / "demo"
@@ -73,6 +73,8 @@ def measure(part: str, args: argparse.Namespace) -> Any:
         return attention_speed.measure(rounds, args.device, dtypes, grids)
     if part == "memory":
         return memory_speed.measure((256,) if args.quick else (512, 1024), args.device)
+    if part == "jobs":
+        return job_speed.measure(demo, args.device, rounds, args.quick)
     if part == "shares":
         return run_speed.shares(demo, args.device, 128)
     if part == "batches":

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import SowError
 from ..outside.text import one_line
 from ..pipeline.options import Options
 from .task import ModelKey, Task
+
+if TYPE_CHECKING:
+    from ..pipeline.model import Model
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,16 @@ def open_model(key: ModelKey, setup: Setup) -> Maker:
     """The model of a key as a Maker. Raises SowError."""
     import torch
 
-    from ..pipeline.job import check
     from ..pipeline.model import load
 
     if setup.threads is not None:
         torch.set_num_threads(setup.threads)
-    model = load(key.model, device=setup.device, dtype=key.dtype, download=setup.download, config=key.config)
+    return maker_of(load(key.model, device=setup.device, dtype=key.dtype, download=setup.download, config=key.config))
+
+
+def maker_of(model: Model) -> Maker:
+    """A loaded model as a Maker."""
+    from ..pipeline.job import check
 
     def make(task: Task) -> Product:
         notes: list[str] = []

@@ -1,4 +1,4 @@
-"""`python -m sow_core bench quality|speed`: measurements, which live in the clone beside the package."""
+"""`python -m sow_core bench SUITE`: measurements, which live in the clone beside the package."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from ..errors import SowError
 SUITES = {
     "quality": ("benchmarks.quality.command", "TV2I-mini: what the method keeps, follows and breaks, beside its peers"),
     "separate": ("benchmarks.separate.command", "things that stay apart: counts on the cube world, paired"),
+    "tv2i": ("benchmarks.tv2i.command", "a face set and a checkpoint to the layout of the paper's Tables I to IV"),
     "speed": ("benchmarks.speed", "attention variants, whole runs, batches and memory, as ratios"),
 }
 """Each module has add_arguments(parser) and run(args) -> exit code, and imports nothing heavy at its top."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    suites = parser.add_subparsers(dest="suite", metavar="quality|speed", required=True)
+    suites = parser.add_subparsers(dest="suite", metavar="|".join(SUITES), required=True)
     for name, (_, text) in SUITES.items():
         suite = _suite(name)
         sub = suites.add_parser(name, help=text, description=text, allow_abbrev=False)

@@ -28,7 +28,7 @@ def make_jobs(
     """Write a jobs file with one job for each picture of a folder, in the order of their names; how many there are.
 
     masks: a folder with a mask for each picture, called like it or with _mask behind; without one, a NAME_mask beside
-    a picture is its mask. common: what every job has besides, by a line's names. Raises SowError, also if the file
+    a picture is its mask. common: what a job has besides, by a line's names. Raises SowError, also if the file
     exists.
     """
     target = check_writable(path)
@@ -51,7 +51,7 @@ def make_jobs(
         job: dict[str, Any] = {"id": _id(picture, taken), "condition": _relative(picture, here)}
         if mask is not None:
             job["mask"] = _relative(mask, here)
-        lines.append(json.dumps(job | dict(common or {}), ensure_ascii=False) + "\n")
+        lines.append(json.dumps(dict(common or {}) | job, ensure_ascii=False) + "\n")
     if not lines:
         raise SowError(f"No pictures in {one_line(pictures)}: expected {', '.join(ENDINGS)}.")
     atomic_write(target, "".join(lines))

@@ -47,6 +47,8 @@ class _Line:
     negative: str | None = None
     suppress: str | None = None
     diverse: str | None = None
+    separate: Names = None
+    patch: str | None = None
     box: Boxes = None
     related: Names = None
     plan: str | None = None
@@ -162,6 +164,7 @@ def _options(line: _Line, folder: Path) -> dict[str, Any]:
         "box": _boxes(line.box),
         "related": _listed(line.related),
         "plan": _beside(folder, line.plan) if line.plan else None,
+        "patch": _beside(folder, line.patch) if line.patch else None,  # its :STRENGTH goes along
         "size": tuple(line.size) if isinstance(line.size, list) else line.size,
         # A background is a picture's file or a colour's name.
         "background": background if background and os.path.exists(background) else line.background,

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..batch.run import Tally
     from ..batch.survey import Survey
 
-FILES = ("condition", "mask", "plan", "background")
+FILES = ("condition", "mask", "plan", "patch", "background")
 """Options that name files."""
 
 
@@ -57,13 +58,8 @@ def _make(args: argparse.Namespace) -> int:
     from ..batch.making import make_jobs
 
     here = Path(args.jobs).absolute().parent
-    common = _given(args)
+    common = _with_files(_given(args), lambda path: os.path.relpath(path, here))
     common["set"] = common.pop("settings", [])
-    for name in FILES:
-        if name in common:
-            common[name] = [path and os.path.relpath(path, here) for path in common[name]] if isinstance(
-                common[name], list) else os.path.relpath(common[name], here) if os.path.exists(
-                common[name]) else common[name]  # fmt: skip
     common |= {"model": args.model, "config": args.config, "dtype": args.dtype}
     count = make_jobs(args.jobs, args.make, args.masks, {k: v for k, v in common.items() if v})
     print(f"{args.jobs}: {count} jobs")
@@ -85,7 +81,8 @@ def _do(args: argparse.Namespace) -> int:
         sheet = check_writable(args.sheet) if Path(args.sheet).parent != out else Path(args.sheet)
         if sheet.suffix.lower() != ".png":
             raise SowError(f"Bad --sheet {sheet}: expected a name that ends in .png.")
-    defaults = Defaults(_absolute(_given(args)), ModelKey(args.model or "demo", args.config, args.dtype))
+    key = ModelKey(args.model or "demo", args.config, args.dtype)
+    defaults = Defaults(_with_files(_given(args), os.path.abspath), key)
     cluster = Cluster(args.address, args.workers, args.gpus_per_worker) if args.engine == "ray" else None
     started = time.perf_counter()
     with tqdm(unit="picture", file=sys.stderr, disable=args.quiet, leave=True) as bar:
@@ -126,13 +123,15 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value is not False and value != []}
 
 
-def _absolute(options: dict[str, Any]) -> dict[str, Any]:
-    def absolute(name: str, value: Any) -> Any:
-        if isinstance(value, list):
-            return [path and os.path.abspath(path) for path in value]
-        return os.path.abspath(value) if name != "background" or os.path.exists(value) else value
+def _with_files(options: dict[str, Any], renamed: Callable[[str], str]) -> dict[str, Any]:
+    """The options with their files' names changed, but for empty ones and a background that is a colour."""
 
-    return {name: absolute(name, value) if name in FILES else value for name, value in options.items()}
+    def change(name: str, value: Any) -> Any:
+        if name not in FILES or (name == "background" and not os.path.exists(value)):
+            return value
+        return [path and renamed(path) for path in value] if isinstance(value, list) else renamed(value)
+
+    return {name: change(name, value) for name, value in options.items()}
 
 
 def _threads() -> int:

@@ -49,6 +49,11 @@ def test_every_option_of_generate_is_known():
     assert {f.name for f in fields(Options)} - {"settings"} <= {f.name for f in fields(_Line)}
 
 
+def test_files_lie_beside_the_jobs(tmp_path):
+    made = read_task(LINE | {"plan": "p.json", "patch": "w.safetensors:0.5"}, 1, tmp_path).options
+    assert (made["plan"], made["patch"]) == (str(tmp_path / "p.json"), str(tmp_path / "w.safetensors:0.5"))
+
+
 def test_hyphens_as_on_the_command_line():
     made = options(**{"paste-back": 4, "no-attention": True})
     assert made["paste_back"] == 4 and made["no_attention"] is True

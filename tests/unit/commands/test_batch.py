@@ -59,9 +59,14 @@ def test_bad_jobs_make_the_exit_code(place, tiny, capsys):
 
 
 def test_make_then_do(place, tiny, capsys):
-    assert batch(tiny, "jobs.jsonl", "--make", ".", "--prompt", "a cat", "--box", "16,16,32,24") == 0
+    (place / "lists").mkdir()
+    name = str(place / "lists" / "jobs.jsonl")
+    assert batch(tiny, name, "--make", ".", "--prompt", "a cat", "--box", "16,16,32,24", "--background", "red",
+                 "--mask", "") == 0  # fmt: skip
     assert "jobs.jsonl: 2 jobs" in capsys.readouterr().out
-    assert main(["batch", "jobs.jsonl", "--out", "out", "--device", "cpu", "--quiet"]) == 0
+    first = json.loads((place / "lists" / "jobs.jsonl").read_text().splitlines()[0])
+    assert (first["condition"], first["background"], first["mask"]) == ("../face0.png", "red", [""])
+    assert main(["batch", name, "--out", "out", "--device", "cpu", "--quiet"]) == 0
     assert (place / "out" / "face0.png").is_file() and (place / "out" / "face1.png").is_file()
 
 

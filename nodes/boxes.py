@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..sow_core.errors import SowError
 from ..sow_core.method.box import Box, check_inside
+from ..sow_core.outside.reading import parse_json
 
 FORMS = "a box {x, y, width, height}, a list of them, one of both as JSON, or lines of x,y,width,height"
 NUMBERS = ("expected four numbers x,y,width,height in pixels, or as shares of the canvas like 0.25,0.2,0.5,0.5; "
            "several boxes: one a line")
+FARTHEST = 1e9
+"""A number of a box beyond it is none."""
 RELATED = ("related", "\u76f8\u5173")
 """A box whose description begins with one of these is a related region, wherever it stands in the list."""
 _NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
@@ -74,9 +76,9 @@ def _parse_text(text: str, width: int, height: int, name: str) -> list[Described
     if text[0] not in "[{":
         return [_parse_line(line, width, height, name) for line in lines_of(text)]
     try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise SowError(f"Bad {name}: the text is not JSON ({error}); expected {FORMS}.") from error
+        value = parse_json(text, f"Bad {name}: the text")
+    except SowError as error:
+        raise SowError(f"{str(error).rstrip('.')}; expected {FORMS}.") from None
     return parse_boxes(value, width, height, name)
 
 
@@ -105,7 +107,7 @@ def _parse_mapping(value: Mapping[str, Any], width: int, height: int, name: str)
     description = value.get("desc") or (metadata.get("desc") if isinstance(metadata, Mapping) else "") or ""
     if "bbox" in value and "x" not in value:
         corners = value["bbox"]
-        if not _is_numbers(corners):
+        if not _is_numbers(corners) or not all(abs(v) < FARTHEST for v in corners):  # NaN compares as false
             raise SowError(f"Bad {name}: a bbox needs [ymin, xmin, ymax, xmax] in thousandths of the canvas.")
         top, left, bottom, right = corners
         edges = (left * width, top * height, right * width, bottom * height)

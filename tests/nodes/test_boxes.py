@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from .pack import part, sow_error
@@ -44,7 +44,8 @@ def test_frames_of_a_batch_count_as_one_picture():
 
 
 @pytest.mark.parametrize(("value", "message"), [
-    ("{", "not JSON"), ("8,16", "four numbers"), ([1, 2, 3], "expected"), ({"x": 1}, "missing"), (5, "expected a box"),
+    ("{", "not valid JSON"), ("8,16", "four numbers"), ([1, 2, 3], "expected"), ({"x": 1}, "missing"),
+    (5, "expected a box"),
     ([[BOX], 5], "expected"), ({"bbox": [1, 2]}, "thousandths"), ([8, 16, 0, 32], "at least 1"),
     ([float("nan")] * 4, "four numbers"), ('[{"x": 0, "y": 0, "width": "wide", "height": 3}]', "four numbers"),
     ('"text"', "four numbers"),
@@ -142,3 +143,28 @@ def test_anything_else_is_a_clear_error_and_no_crash(value):
         B.parse_boxes(value, 512, 512)
     except sow_error() as error:
         assert len(str(error)) < 400
+
+
+NUMBERS = st.integers() | st.floats() | st.sampled_from([0, 0.5, 1, 5e-324, 1e308, 10**30])
+FOURS = st.lists(NUMBERS, min_size=4, max_size=4)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=6) | FOURS,
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(st.sampled_from(["x", "y", "width", "height", "bbox", "metadata", "desc"]), inner, max_size=6),
+)
+TEXTS = st.text(alphabet='0123456789.,e+- \n;:[]{}"xN', max_size=40)
+
+
+@settings(max_examples=300)
+@given(TEXTS | VALUES.map(json.dumps) | FOURS.map(lambda v: str(v)[1:-1]) | FOURS.map(lambda v: f'{{"bbox": {v}}}'))
+@example("[" * 5000)
+@example('{"bbox": [0, 0, 1e999, 5]}')
+@example("1e400,0,5,5")
+@example('{"x": 0, "y": 0, "width": 1e300, "height": 5}')
+def test_any_text_is_boxes_or_one_line(text):
+    try:
+        made = boxes(text)
+    except sow_error() as error:
+        assert str(error).isprintable() and len(str(error)) <= 1000
+    else:
+        assert all(isinstance(box, Box) for box in made)

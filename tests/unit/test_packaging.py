@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,32 @@ def test_registry_metadata():
     assert comfy["requires-comfyui"] == ">=0.27.0" and comfy["PublisherId"] and comfy["DisplayName"]
     ignored = (ROOT / ".comfyignore").read_text(encoding="utf-8").split()
     assert {"tests/", "dev.py", "tools/"} <= set(ignored)  # the registry's scanner rejects packs that start processes
+
+
+def test_what_the_registry_gets_is_small_and_whole():
+    """Its archive: the tracked files, without what .comfyignore names."""
+
+    def listed(*more: str) -> set[str]:
+        done = subprocess.run(["git", "ls-files", "-z", *more], cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip("needs a git checkout")
+        return {name for name in done.stdout.split("\0") if name}
+
+    files = listed("--cached") - listed("--cached", "--ignored", "--exclude-from=.comfyignore")
+    size = sum((ROOT / name).stat().st_size for name in files if (ROOT / name).is_file())
+    assert size < 30 * 2**20, f"{size / 2**20:.1f} MB before packing"
+    assert {"__init__.py", "pyproject.toml", "requirements.txt", "LICENSE", "README.md"} <= files
+    assert {"models/demo/model_index.json", "nodes/__init__.py", "sow_core/cli.py"} <= files
+    tops = {name.split("/")[0] for name in files}
+    assert not tops & {"tests", "tools", "benchmarks", "dev.py", ".github", ".ci"}
+
+
+def test_ci_runs_every_python_that_is_promised():
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    tried = re.findall(r"3\.\d+", re.search(r"python: \[(.*)\]", text)[1])
+    said = [c.rsplit(" ", 1)[1] for c in PROJECT["project"]["classifiers"] if re.search(r":: 3\.\d+$", c)]
+    assert tried == said and tried[0] == PROJECT["project"]["requires-python"].removeprefix(">=")
+    assert "os: [ubuntu-latest, macos-latest, windows-latest]" in text
 
 
 def test_version_is_the_engines():

@@ -25,6 +25,7 @@ COMMANDS = {
     "find": (".commands.find", "the picture to keep, from a folder, by a picture and words"),
     "describe": (".commands.describe", "what a preset does and costs"),
     "submit": (".commands.submit", "run an API workflow on a ComfyUI server"),
+    "turns": (".commands.turns", "change a picture by one instruction after another"),
     "bench": (".commands.bench", "measure quality or speed (from a clone of the project)"),
 }
 

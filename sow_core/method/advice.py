@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..errors import SowError
 from ..outside.records import read_record
 from .config import SowConfig
 from .presets import PRESETS, preset
-from .separation import Separation
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Gate:
 @dataclass(frozen=True)
 class Advice:
     """guidance 1..100 and negative prompt; the gate's calibration; changes of presets, by preset and setting;
-    how named things are kept apart, where they are.
+    most_things: how many things the model can have in one picture, 1..1000 (None: any number), for turns.
 
     None and nothing: the preset's own value, or the program's. Raises SowError for what no run could use.
     """
@@ -31,9 +31,11 @@ class Advice:
     negative: str | None = None
     gate: Gate | None = None
     presets: dict[str, dict[str, Any]] = field(default_factory=dict)
-    separate: Separation | None = None
+    most_things: int | None = None
 
     def __post_init__(self) -> None:
+        if self.most_things is not None and not 1 <= self.most_things <= 1000:
+            raise SowError(f"Bad most_things {self.most_things}: expected 1 to 1000, or none.")
         for name in (*self.presets, *PRESETS):
             self.config(name)
 
@@ -47,6 +49,10 @@ class Advice:
         config = preset(name)
         if name in self.presets:
             config = SowConfig.from_dict(config.as_dict() | self.presets[name])
+        return self.applied(config)
+
+    def applied(self, config: SowConfig) -> SowConfig:
+        """Any config with this model's guidance and calibration."""
         if self.guidance is not None:
             config = guided(config, self.guidance)
         if self.gate is not None and config.modulation is not None:

@@ -1,0 +1,108 @@
+"""How well a picture answers an instruction: for choosing among candidates.
+
+Two forms behind one protocol: a CLIP folder, for real checkpoints, and a small learned net for the demo world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import SowError
+
+if TYPE_CHECKING:
+    from .resolve import Turn
+
+DIRECTION, CHANGE = 0.5, 1.0
+"""Weights of the zero-shot score: agreement of the two directions; change outside the region."""
+
+
+class Match(Protocol):
+    """Higher is better; scores are only compared among candidates of one turn."""
+
+    name: str
+
+    def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
+        """before [3, H, W] with the prompt `told`, after [N, 3, H, W], all in 0..1 -> [N]."""
+
+
+def choose(
+    match: Match, before: Tensor, told: str, turn: Turn, after: Tensor, free: Tensor
+) -> tuple[int, list[float]]:
+    """The best of the candidates [N, 3, H, W] and every score. What changed outside the region counts against one."""
+    scores = match.scores(before, told, turn, after)
+    drift = ((after - before).abs() * (1.0 - free)).mean((1, 2, 3))
+    values = (scores - CHANGE * drift.to(scores)).tolist()
+    return max(range(len(values)), key=values.__getitem__), values
+
+
+class ClipMatch:
+    """Zero-shot: cos(E(after), E(prompt)) + a cos(E(after) - E(before), E(prompt) - E(prompt before))."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """A CLIP model's folder (transformers: config, weights, tokenizer, preprocessor). Raises SowError."""
+        self.name = str(folder)
+        path = Path(folder)
+        if not (path / "config.json").is_file():
+            raise SowError(
+                f"No CLIP model in {folder}: expected a folder with config.json, weights and tokenizer."
+            )
+        from transformers import CLIPModel, CLIPTokenizer
+
+        try:
+            self.model = CLIPModel.from_pretrained(path, local_files_only=True).eval().float()
+            self.tokenizer = CLIPTokenizer.from_pretrained(path, local_files_only=True)
+        except Exception as error:
+            reason = str(error).split("\n")[0][:120]
+            raise SowError(f"Cannot load a CLIP model from {folder} ({reason}).") from error
+        self.size = int(self.model.config.vision_config.image_size)
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """Unit vectors of pictures [N, 3, H, W] in 0..1."""
+        small = F.interpolate(images.float(), (self.size, self.size), mode="bicubic", antialias=True).clamp(
+            0, 1
+        )
+        mean, std = (torch.tensor(v)[None, :, None, None] for v in (MEAN, STD))
+        hidden = self.model.vision_model(pixel_values=(small - mean) / std).pooler_output
+        return F.normalize(self.model.visual_projection(hidden), dim=-1)
+
+    @torch.no_grad()
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors of texts."""
+        longest = int(self.model.config.text_config.max_position_embeddings)
+        tokens = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
+        )
+        hidden = self.model.text_model(**tokens).pooler_output
+        return F.normalize(self.model.text_projection(hidden), dim=-1)
+
+    def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
+        new, old = self.texts([turn.prompt, told or turn.prompt])
+        shown, start = self.pictures(after), self.pictures(before[None])[0]
+        if turn.prompt == told or not told:
+            return shown @ new
+        return shown @ new + DIRECTION * F.cosine_similarity(shown - start, (new - old)[None], dim=-1)
+
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""Of CLIP's training pictures, per colour."""
+
+
+def open_match(name: str | None, model: str) -> Match | None:
+    """By --match: "demo", a CLIP folder, "none"; None: the demo model's own beside it, for others nothing.
+
+    Raises SowError.
+    """
+    if name == "none" or (name is None and model != "demo"):
+        return None
+    if name in (None, "demo"):
+        from .match_net import DemoMatch
+
+        return DemoMatch.load()
+    return ClipMatch(str(name))

@@ -1,0 +1,211 @@
+"""One turn as one SOW run: the rest of the picture is the one-way condition, and what may change is free.
+
+Afterwards the rest is laid over the result, so that outside the region no pixel differs from the picture before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import SowError
+from ..method.box import CELL, Box
+from ..method.condition import Condition, Layout, extend, make_layout
+from ..pictures.composite import feathered
+from .captions import as_list, listed
+from .places import grown
+from .resolve import Turn
+from .things import Thing
+
+if TYPE_CHECKING:
+    from ..backends.painting import Painter
+    from ..method.plan import SowConfig
+    from ..method.trace import Event
+
+SHRINK = 2
+"""px that a known thing's box loses before it is spared: boxes are drawn generously."""
+CHANGED = 0.12
+"""Difference (0..1, largest of the colours) from which on a pixel counts as painted anew."""
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """How turns are painted.
+
+    feather: px inside the region over which old and new are blended, 0..64. most: things that the model can have in
+    one picture (0: any number); those farthest from the region are hidden from it, and left out of its prompt.
+    negative: what to avoid; empty by default, since the paper's harms small worlds.
+    """
+
+    feather: int = 8
+    most: int = 0
+    negative: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value, high in (("feather", self.feather, 64), ("most", self.most, 1000)):
+            if not 0 <= value <= high:
+                raise SowError(f"Bad {name} {value}: expected 0 to {high}.")
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What a turn starts from: picture [3, H, W] in 0..1, free [H, W] of 0 or 1 (1 = may change), what the model is
+    shown and told.
+    """
+
+    picture: Tensor
+    free: Tensor
+    shown: Tensor
+    prompt: str
+    regions: tuple[Box, ...]
+
+
+def free_mask(turn: Turn, frame: tuple[int, int]) -> Tensor:
+    """[H, W] of 0 or 1: what a turn may change. Raises SowError if that is nothing, or all of the picture."""
+    width, height = frame
+    free = torch.zeros(height, width)
+    for box in turn.regions:
+        _window(free, box.clip(width, height)).fill_(1.0)
+    if turn.outside:
+        free = 1.0 - free
+    for box in turn.spared:
+        inner = Box(box.x + SHRINK, box.y + SHRINK, box.width - 2 * SHRINK, box.height - 2 * SHRINK)
+        if inner.width > 0 and inner.height > 0:
+            _window(free, inner.clip(width, height)).fill_(0.0)
+    return check_free(free)
+
+
+def check_free(free: Tensor) -> Tensor:
+    """The mask [H, W] of 0 or 1. Raises SowError if nothing, or no whole latent cell, may change or is kept."""
+    if not (free >= 0.5).any():
+        raise SowError("The region is empty: expected some pixels that may change (white = change).")
+    cells = torch.nn.functional.avg_pool2d(free[None, None], CELL)
+    if not (cells < 0.5).any():
+        raise SowError("The region is the whole picture: nothing would be kept; draw a smaller one.")
+    if not (cells > 0.5).any():
+        raise SowError(f"The region holds no whole {CELL}-px cell of the model; draw a larger one.")
+    return (free >= 0.5).float()
+
+
+def make_canvas(picture: Tensor, turn: Turn, options: EditOptions, mask: Tensor | None = None) -> Canvas:
+    """picture [3, H, W] in 0..1; mask [H, W]: what may change, instead of the turn's regions. Raises SowError."""
+    frame = (picture.shape[-1], picture.shape[-2])
+    if mask is not None and tuple(mask.shape) != tuple(picture.shape[-2:]):
+        got = "x".join(str(n) for n in reversed(mask.shape))
+        raise SowError(f"Bad mask size. Expected {frame[0]}x{frame[1]}, as the picture, got {got}.")
+    free = free_mask(turn, frame) if mask is None else check_free(mask)
+    regions = turn.regions if mask is None and not turn.outside else (bounds(free),)
+    hidden = _too_many(turn, regions, options.most)
+    shown, prompt = picture, turn.prompt
+    if hidden:
+        shown = _hide(
+            picture, hidden, [t for t in turn.things if t not in hidden and t.name != turn.fresh], frame
+        )
+        form = listed(turn.prompt, turn.things)
+        assert form is not None
+        prompt = as_list([t for t in turn.things if t not in hidden], *form)
+    return Canvas(picture, free, shown, prompt, regions)
+
+
+def _too_many(turn: Turn, regions: Sequence[Box], most: int) -> list[Thing]:
+    """The things that the model is not shown, because it cannot have so many: those farthest from the regions."""
+    surplus = len(turn.things) - most
+    if not most or surplus <= 0 or turn.outside or listed(turn.prompt, turn.things) is None:
+        return []
+    x, y = regions[-1].center
+    others = [t for t in turn.things if t.box is not None and t.name != turn.fresh]
+    others.sort(key=lambda t: (t.box.center[0] - x) ** 2 + (t.box.center[1] - y) ** 2, reverse=True)  # type: ignore[union-attr]
+    return others[:surplus]
+
+
+def _hide(
+    picture: Tensor, hidden: Sequence[Thing], others: Sequence[Thing], frame: tuple[int, int]
+) -> Tensor:
+    """The picture with the surroundings' colours carried over the hidden things; the others stay as they are."""
+    known = torch.ones(picture.shape[-2:])
+    for thing in hidden:
+        if thing.box is not None:
+            _window(known, grown(thing.box, max(3, round(0.2 * thing.box.width)), frame)).fill_(0.0)
+    shown = extend(picture, known, reach=max(frame))
+    for thing in others:
+        if thing.box is not None:
+            box = thing.box.clip(*frame)
+            _window(shown, box).copy_(_window(picture, box))
+    return shown
+
+
+def make_edit_layout(canvas: Canvas, config: SowConfig) -> Layout:
+    """The layout of a turn: the condition is everything that stays, its box the canvas, the regions continue it."""
+    height, width = canvas.free.shape
+    condition = Condition(canvas.shown, 1.0 - canvas.free, Box(0, 0, width, height), canvas.regions)
+    return make_layout([condition], width, height, coverage=config.coverage, fill=config.fill)
+
+
+def laid_back(canvas: Canvas, images: Tensor, feather: int) -> Tensor:
+    """images [N, 3, H, W] with the picture before over everything that may not change, exactly."""
+    alpha = feathered(canvas.free, feather)[None, None].to(images)
+    before = canvas.picture[None].to(images).expand_as(images)
+    return torch.where(alpha > 0, torch.lerp(before, images, alpha), before)
+
+
+def paint(
+    backend: Painter,
+    canvas: Canvas,
+    config: SowConfig,
+    options: EditOptions,
+    seeds: Sequence[int],
+    progress: Callable[[Event], object] | None = None,
+) -> Tensor:
+    """The pictures after a turn [N, 3, H, W], one per seed; they share encoding and inversion.
+
+    The backend's prompts must have been set. Raises SowError; leaves the backend's model as it was.
+    """
+    from ..backends.painting import paint as paint_layout
+    from ..method.plan import build_plan
+
+    layout = make_edit_layout(canvas, config)
+    made = paint_layout(build_plan(config), backend, layout, seeds, progress).images
+    return laid_back(canvas, made.cpu().float(), options.feather)
+
+
+def measured(turn: Turn, canvas: Canvas, after: Tensor) -> Turn:
+    """The turn with the box of its fresh thing read off the picture after it [3, H, W]: where pixels changed.
+
+    The plan's box stays where hardly anything, or nearly all of the region, has changed.
+    """
+    thing = next((t for t in turn.things if t.name == turn.fresh), None)
+    if thing is None or not turn.fresh:
+        return turn
+    changed = ((after - canvas.picture).abs().amax(0) > CHANGED).float()
+    share = float(changed.sum() / canvas.free.sum())
+    box = thing.box if share < 0.05 else _bulk(changed)
+    if box is None or (thing.box is not None and box.intersect(thing.box).area == 0):
+        return turn
+    at = turn.things.index(thing)
+    return replace(turn, things=(*turn.things[:at], replace(thing, box=box), *turn.things[at + 1 :]))
+
+
+def _bulk(changed: Tensor) -> Box:
+    """The box of the middle 96 % of the changed pixels on each axis: no stray ones."""
+    edges = []
+    for axis in (0, 1):
+        share = changed.sum(axis).cumsum(0) / changed.sum()
+        low, high = int((share < 0.02).sum()), int((share < 0.98).sum())
+        edges.append((low, max(high + 1 - low, 1)))
+    (x, width), (y, height) = edges
+    return Box(x, y, width, height)
+
+
+def bounds(mask: Tensor) -> Box:
+    """The smallest box around a mask [H, W] that is not empty."""
+    ys, xs = (mask > 0.5).nonzero(as_tuple=True)
+    x, y = int(xs.min()), int(ys.min())
+    return Box(x, y, int(xs.max()) - x + 1, int(ys.max()) - y + 1)
+
+
+def _window(x: Tensor, box: Box) -> Tensor:
+    return x[..., box.y : box.bottom, box.x : box.right]

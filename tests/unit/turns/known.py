@@ -1,0 +1,21 @@
+"""A model of the protocol whose denoiser is known, so that a history costs milliseconds."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from gaussian import GaussianBackend
+
+from sow_core.method.advice import Advice
+
+
+class KnownBackend(GaussianBackend):
+    """The known denoiser with prompts and a model folder's recommendations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = SimpleNamespace(recommended=Advice(guidance=3.0, negative="", most_things=4))
+        self.prompts: list[dict[str, str]] = []
+
+    def set_prompts(self, prompts: dict[str, str]) -> None:
+        self.prompts.append(dict(prompts))

@@ -14,6 +14,7 @@ SUITES = {
     "quality": ("benchmarks.quality.command", "TV2I-mini: what the method keeps, follows and breaks, beside its peers"),
     "separate": ("benchmarks.separate.command", "things that stay apart: counts on the cube world, paired"),
     "tv2i": ("benchmarks.tv2i.command", "a face set and a checkpoint to the layout of the paper's Tables I to IV"),
+    "turns": ("benchmarks.turns.command", "scenes built by one instruction after another"),
     "speed": ("benchmarks.speed", "attention variants, whole runs, batches and memory, as ratios"),
 }
 """Each module has add_arguments(parser) and run(args) -> exit code, and imports nothing heavy at its top."""

@@ -9,6 +9,7 @@ from ..errors import SowError
 from ..outside.records import read_record
 from .config import SowConfig
 from .presets import PRESETS, preset
+from .separation import Separation
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Gate:
 @dataclass(frozen=True)
 class Advice:
     """guidance 1..100 and negative prompt; the gate's calibration; changes of presets, by preset and setting;
+    how named things are kept apart, where they are;
     most_things: how many things the model can have in one picture, 1..1000 (None: any number), for turns.
 
     None and nothing: the preset's own value, or the program's. Raises SowError for what no run could use.
@@ -31,6 +33,7 @@ class Advice:
     negative: str | None = None
     gate: Gate | None = None
     presets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    separate: Separation | None = None
     most_things: int | None = None
 
     def __post_init__(self) -> None:

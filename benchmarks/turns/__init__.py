@@ -1,0 +1,1 @@
+"""`bench turns`: scenes built and portraits changed by one instruction after another."""

@@ -63,37 +63,40 @@ def _batch(model: Model, folder: Path) -> None:
 
 
 def scheduling(count: int, ray: Cluster | None = None) -> dict[str, Any]:
-    """Wall milliseconds a job beside the 1 ms that each sleeps, and the driver's memory as the jobs go by, MB."""
+    """Milliseconds a job beside the 1 ms that each sleeps: wall (most of it is the disk, which is waited for once a job)
+    and the driver's CPU; and its memory as the jobs go by, MB."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         Image.new("RGB", (8, 8)).save(folder / "a.png")
         _write_jobs(folder, [{"condition": "a.png", "prompt": "x"}] * count)
         memory: list[float] = []
-        tally, seconds = _watched(folder, count, ray, memory)
+        tally, seconds, cpu = _watched(folder, count, ray, memory)
     assert tally.done == count
     workers = 1 if ray is None else ray.workers or 1
     return {
         "jobs": count,
         "ms_per_job": round(1000 * (seconds / count - STUB_SECONDS / workers), 3),
+        "cpu_ms_per_job": round(1000 * cpu / count, 3),
         "driver_mb": {f"{part} %": round(memory[len(memory) * part // 100 - 1], 1) for part in (10, 50, 100)},
     }
 
 
-def _watched(folder: Path, count: int, ray: Cluster | None, memory: list[float]) -> tuple[Tally, float]:
+def _watched(folder: Path, count: int, ray: Cluster | None, memory: list[float]) -> tuple[Tally, float, float]:
     process = psutil.Process()
     seen = 0
-    started = 0.0
+    started = cpu = 0.0
 
     def ended(record: dict[str, Any]) -> None:
-        nonlocal seen, started
-        started = started or time.perf_counter()  # without the start of Ray and its workers
+        nonlocal seen, started, cpu
+        if not seen:  # without the start of Ray and its workers
+            started, cpu = time.perf_counter(), time.process_time()
         seen += 1
         if seen % max(count // 100, 1) == 0:
             memory.append(process.memory_info().rss / 2**20)
 
     run: Callable[..., Tally] = run_batch
     tally = run(folder / "jobs.jsonl", folder / "out", setup=Setup(opener=open_stub), ray=ray, ended=ended)
-    return tally, time.perf_counter() - started
+    return tally, time.perf_counter() - started, time.process_time() - cpu
 
 
 def open_stub(key: ModelKey, setup: Setup) -> Maker:

@@ -63,8 +63,8 @@ def _batch(model: Model, folder: Path) -> None:
 
 
 def scheduling(count: int, ray: Cluster | None = None) -> dict[str, Any]:
-    """Milliseconds a job beside the 1 ms that each sleeps: wall (most of it is the disk, which is waited for once a job)
-    and the driver's CPU; and its memory as the jobs go by, MB."""
+    """Milliseconds a job beside the 1 ms that each sleeps: wall (most of it is the disk, waited for once a job) and the
+    driver's CPU; and its memory as the jobs go by, MB."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         Image.new("RGB", (8, 8)).save(folder / "a.png")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SowError
-from ..files import check_writable
+from ..files import check_outputs
 from ..pipeline.options import Options
 from .generate import add_model, add_options
 
@@ -51,7 +51,13 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, option)
         if value is not None and not least <= value <= 1_000_000:
             raise SowError(f"Bad --{option.replace('_', '-')} {value}: expected {least} or more.")
-    return _make(args) if args.make else _do(args)
+    if args.make:
+        return _make(args)
+    try:
+        return _do(args)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise
 
 
 def _make(args: argparse.Namespace) -> int:
@@ -76,11 +82,7 @@ def _do(args: argparse.Namespace) -> int:
     from ..batch.worker import Setup
 
     out = Path(args.out or "sow_batch")
-    sheet = None
-    if args.sheet:
-        sheet = check_writable(args.sheet) if Path(args.sheet).parent != out else Path(args.sheet)
-        if sheet.suffix.lower() != ".png":
-            raise SowError(f"Bad --sheet {sheet}: expected a name that ends in .png.")
+    sheet = _sheet(args, out) if args.sheet else None
     key = ModelKey(args.model or "demo", args.config, args.dtype)
     defaults = Defaults(_with_files(_given(args), os.path.abspath), key)
     cluster = Cluster(args.address, args.workers, args.gpus_per_worker) if args.engine == "ray" else None
@@ -99,14 +101,24 @@ def _do(args: argparse.Namespace) -> int:
 
         tally = run_batch(
             args.jobs, out, defaults=defaults, setup=Setup(args.device, args.download, _threads()), ray=cluster,
-            retries=args.retries, limit=args.limit, reserved=(sheet.name,) if sheet else (), looked=looked,
-            ended=ended,
+            retries=args.retries, limit=args.limit, looked=looked, ended=ended,
+            reserved=(sheet.name,) if sheet and sheet.parent == out else (),
         )  # fmt: skip
     _tell(tally, out, time.perf_counter() - started)
     if sheet is not None:
         write_overview(out, sheet)
         print(sheet)
     return 1 if tally.failed else 0
+
+
+def _sheet(args: argparse.Namespace, out: Path) -> Path:
+    """Where the contact sheet goes. Raises SowError; the folder of the results need not be there yet."""
+    sheet = Path(args.sheet)
+    if sheet.suffix.lower() != ".png":
+        raise SowError(f"Bad --sheet {sheet}: expected a name that ends in .png.")
+    if sheet.parent != out or sheet.exists():
+        check_outputs([sheet], [args.jobs])
+    return sheet
 
 
 def _tell(tally: Tally, out: Path, seconds: float) -> None:

@@ -70,6 +70,12 @@ def test_make_then_do(place, tiny, capsys):
     assert (place / "out" / "face0.png").is_file() and (place / "out" / "face1.png").is_file()
 
 
+def test_a_sheet_replaces_nobody_elses_file(place, tiny, capsys):
+    (place / "mine.png").write_bytes(b"mine")
+    assert batch(tiny, jobs({"condition": "face0.png"}), "--out", "out", "--sheet", "mine.png") == 2
+    assert "was not made here" in capsys.readouterr().err and (place / "mine.png").read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize(
     "more",
     [["--limit", "0"], ["--workers", "0"], ["--retries", "-1"], ["--gpus-per-worker", "-1"], ["--sheet", "a.jpg"]],

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from comfy_api.latest import io
 
 from ..sow_core.method.config import NEGATIVE_PROMPT
+from ..sow_core.method.prompt_syntax import note
 from . import diffusers_run as D
 from . import sockets as S
 from .settings import make_config, seeds_from
 from .trace import RunTrace
+
+log = logging.getLogger("sow")
 
 SUPPRESS, DIVERSE = "human face", "a high quality and colorful image"
 """The predecessor's extra prompts, which the preset cow_official uses."""
@@ -86,6 +91,8 @@ class SOWGenerate(io.ComfyNode):
         built = layout.build(config)
         seeds = seeds_from(seed, batch_size)
         prompts = {"positive": prompt, "negative": negative_prompt, "suppress": SUPPRESS, "diverse": DIVERSE}
+        if said := note({"prompt": prompt, "negative_prompt": negative_prompt}):
+            log.warning(said)
         made = D.generate_pictures(pipeline, built, config, seeds, prompts)
         run = RunTrace(made.trace, config, built, tuple(seeds), made.images, made.decode)
         return io.NodeOutput(made.images, run)

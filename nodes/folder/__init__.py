@@ -10,14 +10,24 @@ Nothing here imports diffusers. ComfyUI (`comfy.*`) and torch are imported when 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from ...sow_core.backends.configs import (
+    Index,
+    SchedulerConfig,
+    TextConfig,
+    UNetConfig,
+    VAEConfig,
+    read_config,
+)
+from ...sow_core.backends.weights import read_weights
 from ...sow_core.errors import SowError
 
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors", "diffusion_pytorch_model.fp16.safetensors",
-           "model.fp16.safetensors")  # fmt: skip
+UNET_KEYS = ("block_out_channels", "down_block_types", "up_block_types", "cross_attention_dim")
+TEXT_KEYS = ("model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+             "num_attention_heads", "max_position_embeddings", "hidden_act")  # fmt: skip
+"""What a config must say: ComfyUI has defaults of its own, for other models."""
 
 
 def load_folder(folder: str | Path) -> tuple[Any, Any, Any]:
@@ -32,53 +42,29 @@ def load_folder(folder: str | Path) -> tuple[Any, Any, Any]:
     from .vae import load_vae, preview_factors
 
     root = Path(folder)
-    if "text_encoder_2" in read_json(root / "model_index.json"):
+    if "text_encoder_2" in read_config(root / "model_index.json", Index):
         raise SowError(
             f"{root} is an SDXL folder: only folders with one text encoder can be loaded natively."
         )
-    vae_config = read_json(root / "vae" / "config.json")
-    scale = float(vae_config.get("scaling_factor") or 0.18215)
-    vae = load_vae(vae_config, read_weights(root / "vae"))
-    clip = load_clip(
-        root, read_json(root / "text_encoder" / "config.json"), read_weights(root / "text_encoder")
-    )
+    vae_config = read_config(root / "vae" / "config.json", VAEConfig, ("block_out_channels", "latent_channels"))
+    scale = vae_config.get("scaling_factor", 0.18215)
+    vae = load_vae(vae_config, read_floats(root / "vae"))
+    text_config = read_config(root / "text_encoder" / "config.json", TextConfig, TEXT_KEYS)
+    clip = load_clip(root, text_config, read_floats(root / "text_encoder"))
     model = load_unet(
-        read_json(root / "unet" / "config.json"),
-        read_json(root / "scheduler" / "scheduler_config.json"),
-        read_weights(root / "unet"),
+        read_config(root / "unet" / "config.json", UNetConfig, UNET_KEYS),
+        read_config(root / "scheduler" / "scheduler_config.json", SchedulerConfig),
+        read_floats(root / "unet"),
         scale,
         preview_factors(vae, scale),
     )
     return model, clip, vae
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A config file of the folder. Raises SowError if it is missing or is not a JSON object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SowError(f"Not a diffusers model folder: {path} is missing.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SowError(f"Cannot read {path}: {error}.") from None
-    if not isinstance(value, dict):
-        raise SowError(f"Cannot use {path}: expected a JSON object, got {type(value).__name__}.")
-    return value
-
-
-def read_weights(folder: Path) -> dict[str, Any]:
+def read_floats(folder: Path) -> dict[str, Any]:
     """The safetensors weights of one part as float32. Raises SowError if there are none."""
-    import safetensors.torch
-
-    for name in WEIGHTS:
-        if (folder / name).is_file():
-            try:
-                state = safetensors.torch.load_file(folder / name)
-            except Exception as error:  # safetensors raises its own, undocumented type for a damaged file
-                raise SowError(f"Cannot read {folder / name}: {error}. Fetch the file again.") from None
-            return {
-                key: value.float() if value.is_floating_point() else value for key, value in state.items()
-            }
-    raise SowError(f"No weights in {folder}: expected one of {', '.join(WEIGHTS)}.")
+    state = read_weights(folder)
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
 def check_loaded(part: str, missing: list[str], unexpected: list[str]) -> None:

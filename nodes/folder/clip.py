@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from ...sow_core.errors import SowError
+from ...sow_core.backends.components import readable
+from ...sow_core.backends.hub import hub_off
+from ...sow_core.backends.tokens import copy_tokenizer
 
 
 def load_clip(root: Path, config: dict[str, Any], state: dict[str, Any]) -> Any:
     """ComfyUI's CLIP of `root`/text_encoder and `root`/tokenizer; the last hidden state is the conditioning.
 
     `state` holds transformers' keys (with or without the "text_model." prefix of older versions).
-    Raises SowError if the encoder is no CLIP text model, or weights and config disagree.
+    Raises SowError if the tokenizer is damaged, or weights and config disagree.
     """
+    with tempfile.TemporaryDirectory(prefix="sow-") as copy, hub_off():
+        copy_tokenizer(root / "tokenizer", Path(copy))  # checked and written anew: the libraries read only that
+        return _load_clip(Path(copy), config, state)
+
+
+def _load_clip(tokenizer: Path, config: dict[str, Any], state: dict[str, Any]) -> Any:
     import comfy.clip_model
     import comfy.model_patcher
     import comfy.sd
@@ -24,11 +33,10 @@ def load_clip(root: Path, config: dict[str, Any], state: dict[str, Any]) -> Any:
 
     from . import check_loaded
 
-    if config.get("model_type") != "clip_text_model":
-        raise SowError(f"Expected a CLIP text encoder (clip_text_model), got {config.get('model_type')!r}.")
     length = int(config["max_position_embeddings"])
     # The tokenizer decides what pads a prompt; the encoder's own entry is often a leftover (SD 2.x pads with "!").
-    words = CLIPTokenizer.from_pretrained(root / "tokenizer")
+    with readable("the tokenizer"):
+        words = CLIPTokenizer.from_pretrained(tokenizer)
     special = {"start": words.bos_token_id, "end": words.eos_token_id, "pad": words.pad_token_id}
 
     class TextModel(comfy.clip_model.CLIPTextModel):
@@ -68,7 +76,7 @@ def load_clip(root: Path, config: dict[str, Any], state: dict[str, Any]) -> Any:
             self, embedding_directory: Any = None, tokenizer_data: dict[str, Any] | None = None
         ) -> None:
             super().__init__(
-                tokenizer_path=str(root / "tokenizer"),
+                tokenizer_path=str(tokenizer),
                 max_length=length,
                 embedding_directory=embedding_directory,
                 embedding_size=config["hidden_size"],

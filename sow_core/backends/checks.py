@@ -47,7 +47,7 @@ def check_index(name: str, index: Mapping[str, Any]) -> str:
 
 def _class_of(index: Mapping[str, Any], part: str) -> str | None:
     entry = index.get(part)
-    return entry[1] if isinstance(entry, (list, tuple)) and len(entry) == 2 else None
+    return entry[1] if entry else None
 
 
 def check_unet_config(name: str, config: Mapping[str, Any]) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..errors import SowError
 from ..memory import is_out_of_memory
 from ..method.advice import Advice
+from ..outside.text import one_line
 
 
 @dataclass
@@ -33,34 +32,14 @@ class Components:
         return len(self.encoders) == 2
 
 
-def json_object(path: Path) -> dict[str, Any]:
-    """A JSON file's object. Raises SowError if there is none."""
-    try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SowError(f"{path} is missing; fetch the model again.") from None
-    except (OSError, ValueError) as error:
-        raise SowError(f"Cannot read {path} as JSON ({_short(error)}); restore the file.") from error
-    if not isinstance(made, dict):
-        raise SowError(f"Cannot read {path}: expected a JSON object.")
-    return made
-
-
 @contextmanager
 def readable(name: str) -> Iterator[None]:
-    """Turn what libraries raise for damaged or missing files into one line."""
-    from safetensors import SafetensorError
-
+    """Turn whatever libraries raise for damaged or missing files into one line."""
     try:
         yield
     except SowError:
         raise
-    except (SafetensorError, OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError) as error:
+    except Exception as error:  # not documented: tokenizers raises a bare Exception, torch an AssertionError, ...
         if is_out_of_memory(error):
             raise
-        raise SowError(f"Cannot load {name}: {_short(error)}") from error
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 160 else text[:160] + "..."
+        raise SowError(f"Cannot load {name}: {one_line(error) or type(error).__name__}") from error

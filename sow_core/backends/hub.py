@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import SowError
 from .checks import check_index
-from .components import json_object, readable
+from .components import readable
+from .configs import Index, read_config
 
 CONFIGURATION = ("*.json", "*/*.json", "*/*.txt")
 """Files of a diffusers repository without its weights."""
@@ -28,7 +33,7 @@ def model_folder(name: str, download: bool) -> Path:
     from huggingface_hub import hf_hub_download
 
     with readable(name):
-        check_index(name, json_object(Path(_quiet(hf_hub_download, name, "model_index.json"))))
+        check_index(name, read_config(Path(_quiet(hf_hub_download, name, "model_index.json")), Index))
         # The library knows which of a repository's many files a pipeline needs.
         skipped = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
         return Path(_quiet(DiffusionPipeline.download, name, use_safetensors=True, **skipped))
@@ -51,6 +56,30 @@ def cached(name: str) -> Path | None:
     with readable(name):
         index = try_to_load_from_cache(name, "model_index.json")
     return Path(index).parent if isinstance(index, str) else None
+
+
+@contextmanager
+def hub_off() -> Iterator[None]:
+    """No request to the hub inside, whatever a library makes of a model's files; as before after it."""
+    import huggingface_hub.constants as constants
+
+    with ExitStack() as after:
+        after.callback(_set_environment, "HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE"))
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        # Versions of transformers before 5 copied the answer into a variable of their own.
+        own = sys.modules.get("transformers.utils.hub")
+        for module, name in ((constants, "HF_HUB_OFFLINE"), (own, "_is_offline_mode")):
+            if hasattr(module, name):
+                after.callback(setattr, module, name, getattr(module, name))
+                setattr(module, name, True)
+        yield
+
+
+def _set_environment(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def _quiet(call: Any, *args: Any, **kwargs: Any) -> Any:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from ..errors import SowError
-from .checks import FAMILIES, check_index, check_parts
-from .components import Components, json_object, readable
+from ..outside.reading import expanded, open_file
+from ..outside.text import one_line
+from .checks import FAMILIES, check_index, check_parts, check_scheduler
+from .components import Components, readable
+from .configs import Index, SchedulerConfig, TextConfig, UNetConfig, VAEConfig, read_config
+from .hub import hub_off
+from .tokens import copy_tokenizer
 
 DEFAULTS = {
     "sd1": "stable-diffusion-v1-5/stable-diffusion-v1-5",
@@ -30,19 +37,22 @@ def from_checkpoint(path: Path, dtype: torch.dtype, download: bool, config: str 
     """A model from one file; see `loading.load`. Raises SowError."""
     kind = checkpoint_kind(path)
     folder = _configuration(path, kind, download, config)
+    scheduler = read_config(folder / "scheduler" / "scheduler_config.json", SchedulerConfig)
+    check_scheduler(str(folder), scheduler)
     import diffusers
 
     cls = diffusers.StableDiffusionXLPipeline if kind.family == "sdxl" else diffusers.StableDiffusionPipeline
-    # A folder of its own and local_files_only: given neither, diffusers goes to the network by itself.
-    options: dict[str, Any] = {"config": str(folder), "local_files_only": True, "torch_dtype": dtype}
     unused: dict[str, Any] = {"feature_extractor": None}
     if kind.family == "sdxl":
         unused |= {"image_encoder": None, "add_watermarker": False}
     else:
         unused |= {"safety_checker": None, "image_encoder": None, "requires_safety_checker": False}
-    with readable(path.name):
+    with tempfile.TemporaryDirectory(prefix="sow-") as copy, hub_off(), readable(one_line(path.name)):
+        zero_empty = _copy_configuration(folder, Path(copy), kind)
+        # A folder of its own and local_files_only: given neither, diffusers goes to the network by itself.
+        options: dict[str, Any] = {"config": copy, "local_files_only": True, "torch_dtype": dtype}
         try:
-            pipe = cls.from_single_file(str(path), **options, **unused)
+            pipe = cls.from_single_file(str(path.absolute()), **options, **unused)
         except NotImplementedError as error:  # a weight that was never filled cannot be moved
             raise _incomplete(path) from error
     encoders = [(pipe.tokenizer, pipe.text_encoder)]
@@ -50,12 +60,10 @@ def from_checkpoint(path: Path, dtype: torch.dtype, download: bool, config: str 
         encoders.append((pipe.tokenizer_2, pipe.text_encoder_2))
         pipe.vae.to(torch.float32)  # overflows in fp16
     _check_whole(path, [pipe.unet, pipe.vae, *(encoder for _, encoder in encoders)])
-    scheduler = dict(pipe.scheduler.config)
     if kind.v_prediction:
         scheduler["prediction_type"] = "v_prediction"
     if kind.zero_snr:
         scheduler["rescale_betas_zero_snr"] = True
-    zero_empty = kind.family == "sdxl" and bool(pipe.config.get("force_zeros_for_empty_prompt", True))
     return check_parts(Components(str(path), pipe.unet, pipe.vae, encoders, scheduler, zero_empty))
 
 
@@ -65,12 +73,13 @@ def checkpoint_kind(path: Path) -> Kind:
 
     base = "model.diffusion_model."
     first, cross = f"{base}input_blocks.0.0.weight", f"{base}input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight"
+    open_file(path, "the checkpoint").close()  # an ordinary file
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
             shapes = {n: file.get_slice(n).get_shape() for n in (first, cross) if n in names}
-    except (SafetensorError, OSError) as error:
-        reason = str(error).split("\n")[0][:100]
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = one_line(error, 100)
         raise SowError(f"{path.name} is not a whole .safetensors file ({reason}); download it again.") from error
     if first not in names:
         raise SowError(f"{path.name} holds no Stable Diffusion UNet ({_guess(names)}); expected {', '.join(FAMILIES)}.")
@@ -105,10 +114,10 @@ def _guess(names: set[str]) -> str:
 
 def _configuration(path: Path, kind: Kind, download: bool, config: str | Path | None) -> Path:
     if config is not None:
-        folder = Path(config).expanduser()
+        folder = expanded(config)
         if not (folder / "model_index.json").is_file():
             raise SowError(f"Bad config {config}: expected a diffusers folder (with model_index.json).")
-        family = check_index(str(config), json_object(folder / "model_index.json"))
+        family = check_index(str(config), read_config(folder / "model_index.json", Index))
         if family != ("sdxl" if kind.family == "sdxl" else "sd"):
             raise SowError(f"{path.name} is {kind.family.upper()}, but the config {config} is of another family.")
         return folder
@@ -126,6 +135,41 @@ def _configuration(path: Path, kind: Kind, download: bool, config: str | Path | 
             "give --config FOLDER (any diffusers folder of that family) or --download."
         )
     return found
+
+
+def _copy_configuration(folder: Path, copy: Path, kind: Kind) -> bool:
+    """Write the reduced configs and the tokenizers of a diffusers folder into another, for diffusers to read.
+
+    Returns whether an empty prompt stands for zeros. Raises SowError, in one line, for what does not fit.
+    """
+    index = read_config(folder / "model_index.json", Index)
+    parts: dict[str, tuple[type, tuple[str, str]]] = {
+        "unet": (UNetConfig, ("diffusers", "UNet2DConditionModel")),
+        "vae": (VAEConfig, ("diffusers", "AutoencoderKL")),
+        "text_encoder": (TextConfig, ("transformers", "CLIPTextModel")),
+    }
+    if kind.family == "sdxl":
+        parts["text_encoder_2"] = (TextConfig, ("transformers", "CLIPTextModelWithProjection"))
+    written: dict[str, Any] = {"scheduler": ("diffusers", "DDIMScheduler")}
+    for part, (record, place) in parts.items():
+        config = read_config(folder / part / "config.json", record)
+        if record is TextConfig:
+            config["model_type"] = "clip_text_model"
+        _write(copy / part / "config.json", {"_class_name": place[1], **config})
+        written[part] = place
+    for suffix in ("", "_2") if kind.family == "sdxl" else ("",):
+        (copy / f"tokenizer{suffix}").mkdir()
+        copy_tokenizer(folder / f"tokenizer{suffix}", copy / f"tokenizer{suffix}")
+        written[f"tokenizer{suffix}"] = ("transformers", "CLIPTokenizer")
+    _write(copy / "scheduler" / "scheduler_config.json", {"_class_name": "DDIMScheduler"})
+    kinds = {"sdxl": "StableDiffusionXLPipeline"}
+    _write(copy / "model_index.json", {"_class_name": kinds.get(kind.family, "StableDiffusionPipeline"), **written})
+    return kind.family == "sdxl" and bool(index.get("force_zeros_for_empty_prompt", True))
+
+
+def _write(path: Path, config: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(config), encoding="utf-8")
 
 
 def _check_whole(path: Path, modules: list[Any]) -> None:

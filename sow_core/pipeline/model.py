@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SowError
 from ..memory import is_out_of_memory
 from ..method.box import CELL
+from ..method.prompt_syntax import note
 from .job import Job, check
 from .made import Made
 from .options import Options
@@ -40,13 +41,14 @@ def load(
     dtype: str | None = None,
     download: bool = False,
     config: str | Path | None = None,
+    say: Callable[[str], object] = log.warning,
 ) -> Model:
     """Load a Stable Diffusion 1.x, 2.x or SDXL model.
 
     model: "demo", a diffusers folder, a .safetensors checkpoint, or a hub id (owner/name), which is fetched only with
     `download`. device: "cpu", "cuda", "mps", ... (default: the best there is). dtype: "float32", "float16" or
     "bfloat16" of the UNet (default: float16 on cuda, else float32). config: for a checkpoint: a diffusers folder of
-    its family. Raises SowError, in one line, for whatever is no such model.
+    its family. `say` is told what the user may want to know. Raises SowError, in one line, for whatever is no model.
     """
     import torch
 
@@ -61,6 +63,8 @@ def load(
         raise SowError(f"The device {where!r} cannot be used here ({reason}); try --device cpu.") from None
     if dtype is not None and dtype not in DTYPES:
         raise SowError(f"Bad dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
+    if dtype == "float16" and kind == "cpu":
+        say("note: float16 on a CPU is several times slower than float32; leave --dtype out.")
     precision = getattr(torch, dtype or ("float16" if kind == "cuda" else "float32"))
     asked = {"model": str(model), "model_config": None if config is None else str(config), "dtype": dtype,
              "device": device}  # fmt: skip
@@ -163,6 +167,9 @@ class Model:
         tokens = self.backend.token_count(job.prompt)
         if tokens > PROMPT_TOKENS:
             say(f"note: the prompt has {tokens} tokens; the model reads the first {PROMPT_TOKENS}.")
+        said = note({"--prompt": job.prompt, "--negative": job.negative, **{f"--{k}": v for k, v in job.extra.items()}})
+        if said:
+            say(said)
         self.backend.set_prompts({"positive": job.prompt, "negative": job.negative, **job.extra})
         self.backend.set_concepts(job.concepts)
         with self._patched(job):
@@ -173,6 +180,8 @@ class Model:
             from ..pictures.composite import paste_back
 
             pixels = paste_back(pixels.cpu(), layout.canvas, kept_mask(layout), job.options.paste_back)
+        if job.only is not None:
+            pixels = pixels[job.only : job.only + 1]
         return Made(job, size, plan, layout, result, pixels, self.backend, self.asked)
 
     def _patched(self, job: Job) -> AbstractContextManager[None]:

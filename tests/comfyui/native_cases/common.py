@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -86,11 +87,11 @@ class Both:
         self.diffusers = DiffusersBackend.load(root)
         self.diffusers.set_prompts(PROMPTS)
         if "sdxl" in root.name:  # its two text encoders are diffusers' business here: the UNet is compared
-            scheduler = folder.read_json(root / "scheduler" / "scheduler_config.json")
-            vae_config = folder.read_json(root / "vae" / "config.json")
-            self.vae = pack("nodes.folder.vae").load_vae(vae_config, folder.read_weights(root / "vae"))
-            config = folder.read_json(root / "unet" / "config.json")
-            state = folder.read_weights(root / "unet")
+            scheduler = json.loads((root / "scheduler" / "scheduler_config.json").read_text())
+            vae_config = json.loads((root / "vae" / "config.json").read_text())
+            self.vae = pack("nodes.folder.vae").load_vae(vae_config, folder.read_floats(root / "vae"))
+            config = json.loads((root / "unet" / "config.json").read_text())
+            state = folder.read_floats(root / "unet")
             scale = vae_config["scaling_factor"]
             self.model = pack("nodes.folder.unet").load_unet(
                 config, scheduler, state, scale, ([[0.0] * 3] * 4, [0.0] * 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import comfy.latent_formats
@@ -19,7 +20,6 @@ from native_cases.common import (
     case,
     core,
     error_line,
-    folder,
     layout,
     native,
     pack,
@@ -80,7 +80,7 @@ def small_model(
         unet_extra_config: dict[str, Any] = {}
 
     Config.latent_format = latent_format
-    unet = pack("nodes.folder.unet").comfy_config(folder.read_json(tiny("sd1") / "unet" / "config.json"))
+    unet = pack("nodes.folder.unet").comfy_config(json.loads((tiny("sd1") / "unet" / "config.json").read_text()))
     made = Config({**unet, "in_channels": channels, **config})
     made.set_inference_dtype(torch.float32, None)
     model = comfy.model_base.BaseModel(made, model_type=kind)

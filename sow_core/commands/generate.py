@@ -68,7 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FILE.png", help="the picture; with --count, FILE_1.png, ... (default: sow.png)")
     add("--sheet", metavar="FILE.png", help="a contact sheet: condition, canvas, each cycle, result")
     add("--report", metavar="FILE.json", help="plan, calls, rows, seconds, indicator, fidelity of the kept region")
-    add("--from", dest="source", metavar="FILE.png", help="repeat a picture from its settings; options given here win")
+    add("--no-settings", action="store_true", help="leave the settings out of the PNG; --from cannot repeat it then")
+    add("--from", dest="source", metavar="FILE.png",
+        help="repeat a picture from its settings, with its files beside it or in the working directory; options given "
+             "here win")
     add("--quiet", action="store_true", help="no progress bar")
 
 
@@ -76,13 +79,20 @@ def run(args: argparse.Namespace) -> int:
     """Write the pictures; 0, or SowError in one line and nothing written."""
     from tqdm import tqdm
 
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
     options = Options.of(vars(args))
     asked = {"model": args.model, "model_config": args.config, "dtype": args.dtype, "device": args.device}
     saved = Saved(args.source, options, asked) if args.source else None
     job = check(options, saved.config if saved else None, saved.plan if saved else None)
+    if saved is not None and saved.only is not None:
+        job.only = saved.only
+        say(f"note: it is number {saved.only + 1} of {len(job.seeds)}, and is repeated in that batch, bit for bit; "
+            "--seed makes one alone.")  # fmt: skip
     outputs = Outputs.check(job, args.out, args.sheet, args.report, args.source)
     model = load(asked["model"] or "demo", device=asked["device"], dtype=asked["dtype"], download=args.download,
-                 config=asked["model_config"])  # fmt: skip
+                 config=asked["model_config"], say=say)  # fmt: skip
     with tqdm(unit="call", file=sys.stderr, disable=args.quiet, leave=True) as bar:
 
         def progress(event: Event) -> None:
@@ -90,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
             bar.set_description(event.phase if event.cycle is None else f"{event.phase} {event.cycle + 1}")
             bar.update(event.call - bar.n)
 
-        made = model.make(job, progress, say=lambda text: print(text, file=sys.stderr))
-    for path in outputs.write(made):
+        made = model.make(job, progress, say=say)
+    for path in outputs.write(made, settings=not args.no_settings):
         print(path)
     return 0

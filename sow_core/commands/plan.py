@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 
 from ..errors import SowError
@@ -147,10 +148,19 @@ def run(args: argparse.Namespace) -> int:
         files.append((args.out, plan.to_json() + "\n"))
     atomic_write_all(files)
     if not args.out:
-        print(plan.to_json())
+        print(_encodable(plan.to_json()))
     if not args.quiet:
         print(plan.report(), file=sys.stderr)
     return 0
+
+
+def _encodable(text: str) -> str:
+    """JSON for standard output, whose encoding may lack some of its letters: JSON has its own way to write those."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text), indent=2)
+    return text
 
 
 def _plan(

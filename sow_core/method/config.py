@@ -22,6 +22,9 @@ NEGATIVE_PROMPT = "a bad quality and low-resolution image, extra fingers, deform
 """The paper's negative prompt [paper]."""
 
 
+MOST_CALLS = 20_000
+"""Model calls of all cycles together: hours on any machine, and a plan that is still told in a second."""
+
 PHASES = ("invert", "cycle", "refine")
 """Of a run's model calls."""
 
@@ -124,6 +127,8 @@ class SowConfig:
         check(self.hi + shift <= self.steps, "hi", f"at most {self.steps - shift} (steps)")
         check(0 <= self.lo < self.hi, "lo", f"0 to {self.hi - 1} (below hi)")
         check(0 <= self.cycles <= 1000, "cycles", "0 to 1000")
+        most = MOST_CALLS // (self.hi - self.lo)
+        check(self.cycles <= most, "cycles", f"at most {most} of {self.hi - self.lo} levels each ({MOST_CALLS} calls)")
         check(all(0 <= k < self.lo for k in self.preserve), "preserve", f"levels 0 to {self.lo - 1} (below lo)")
         check(0 <= self.cycle_eta <= 1, "cycle_eta", "0 to 1")
         check(0 <= self.refine_eta <= 1, "refine_eta", "0 to 1")
@@ -153,6 +158,7 @@ class SowConfig:
 
     def with_steps(self, steps: int) -> SowConfig:
         """The same run on a finer or coarser grid: all levels move to the same share of the noise range."""
+        require(1 <= steps <= 1000, "steps", steps, "1 to 1000")
         if steps == self.steps:
             return self
         ratio = steps / self.steps

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ..method.overrides import override, with_config
 from ..method.presets import preset
 from ..method.separation import Separation, parse_concepts
 from ..pictures.reading import Kept, load_kept, load_picture
+from ..settings import digest
 from .options import Options
 
 if TYPE_CHECKING:
@@ -56,6 +57,16 @@ class Job:
     planner: str
     loaded: list[Kept]
     """The decoded conditions and masks: as long as they are held, reading the files again costs nothing."""
+    hashes: dict[Path, str] = field(default_factory=dict)
+    """sha256 of each file among the pictures, taken before the run: a file may be gone after it."""
+    only: int | None = None
+    """The one picture of the batch that is wanted, from 0; None: all. In their last bits a batch's pictures differ from
+    those made alone."""
+
+    @property
+    def wanted(self) -> list[int]:
+        """The seed of each picture that is kept."""
+        return self.seeds if self.only is None else [self.seeds[self.only]]
 
     @property
     def preset(self) -> str:
@@ -97,6 +108,7 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
     size = parse_size(options.size) if options.size else None
     if size:
         check_inside(*size, boxes, related)
+    patch = _patch(options.patch) if options.patch else None
     return Job(
         options=options,
         conditions=conditions,
@@ -105,7 +117,7 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
         negative=NEGATIVE_PROMPT if options.negative is None else options.negative,
         extra=extra,
         concepts=concepts,
-        patch=_patch(options.patch) if options.patch else None,
+        patch=patch,
         boxes=boxes,
         related=related,
         background=parse_background(options.background) if options.background else None,
@@ -116,12 +128,13 @@ def check(options: Options, base: SowConfig | None = None, record: dict[str, Any
         plan=options.plan or record,
         planner=planner,
         loaded=loaded,
+        hashes=_hashes((*conditions, *masks, options.background, *(patch or ())[:1])),
     )
 
 
 def _patch(text: str) -> tuple[Path, float]:
     name, strength = parse_patch(text)
-    if not Path(name).is_file():
+    if not _is(Path.is_file, name):
         raise SowError(f"No such patch: {name}; expected FILE.safetensors[:STRENGTH].")
     return Path(name), strength
 
@@ -149,9 +162,21 @@ def _pictures(options: Options) -> tuple[list[Picture], list[Picture | None], li
         raise SowError(f"More masks ({len(masks)}) than conditions ({len(conditions)}).")
     masks += [None] * (len(conditions) - len(masks))
     loaded = [load_kept(picture, mask) for picture, mask in zip(conditions, masks, strict=True)]
-    if isinstance(options.plan, (str, Path)) and options.plan and not Path(options.plan).is_file():
+    if isinstance(options.plan, (str, Path)) and options.plan and not _is(Path.is_file, options.plan):
         raise SowError(f"No such plan: {options.plan}.")
     return conditions, masks, loaded
+
+
+def _hashes(pictures: Sequence[Any]) -> dict[Path, str]:
+    return {Path(p): digest(p) for p in pictures if isinstance(p, (str, Path)) and _is(Path.is_file, p)}
+
+
+def _is(ask: Callable[[Path], bool], path: str | Path) -> bool:
+    """An answer about a path; False for a name that no file can have."""
+    try:
+        return ask(Path(path))
+    except (OSError, ValueError):
+        return False
 
 
 def _file(picture: Picture) -> Picture:
@@ -212,7 +237,7 @@ def parse_background(given: Picture) -> tuple[float, float, float] | Image.Image
     """A colour (0..1) from its name or #rrggbb, or a picture. Raises SowError."""
     from PIL import ImageColor
 
-    if not isinstance(given, str) or Path(given).exists():
+    if not isinstance(given, str) or _is(Path.exists, given):
         return load_picture(given)[0]
     try:
         red, green, blue = ImageColor.getrgb(given)[:3]

@@ -51,7 +51,7 @@ class Made:
 
     @cached_property
     def images(self) -> list[Image.Image]:
-        """One PIL picture per seed."""
+        """One PIL picture per seed that was wanted."""
         from ..method.condition import to_picture
 
         return [to_picture(image) for image in self.pixels]
@@ -63,12 +63,13 @@ class Made:
 
     def names(self, path: str | Path) -> list[Path]:
         """The file of each picture, if `path` is what the user called them."""
-        return numbered(Path(path), len(self.job.seeds))
+        return numbered(Path(path), len(self.job.wanted))
 
-    def pngs(self) -> list[bytes]:
-        """Each picture as a PNG file that repeats itself."""
-        return [png_bytes(image, self.settings | {"seeds": [seed]})
-                for image, seed in zip(self.images, self.job.seeds, strict=True)]  # fmt: skip
+    def pngs(self, settings: bool = True) -> list[bytes]:
+        """Each picture as a PNG file that repeats itself, or, without settings, that tells nothing of itself."""
+        first = self.job.only or 0
+        return [png_bytes(image, self.settings | {"picture": number} if settings else None)
+                for number, image in enumerate(self.images, first)]  # fmt: skip
 
     def sheet(self) -> Image.Image:
         """Conditions, canvas, the first picture at the end of each cycle, results."""
@@ -90,7 +91,7 @@ class Made:
 
         plan = build_plan(self.job.config, len(self.job.conditions))
         pictures = []
-        for seed, image in zip(self.job.seeds, self.pixels, strict=True):
+        for seed, image in zip(self.job.wanted, self.pixels, strict=True):
             error = region_error(image, self.layout)
             fidelity = {"region_rms": round(error, 5), "region_psnr_db": round(psnr(max(error, 1e-6)), 2)}
             fidelity["seam_contrast"] = round(seam_contrast(image, self.layout), 4)

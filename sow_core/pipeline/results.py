@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import SowError
 from ..files import atomic_write_all, check_outputs
 from ..settings import png_bytes
+from .finding import bare_name
 from .job import Job
 from .made import Made, numbered
 
@@ -31,7 +32,7 @@ class Outputs:
         """Raises SowError if writing would fail, or replace an input of the job, the picture `source` that it
         repeats, another output, or a file that was not made here."""
         name = Path(out or "sow.png")
-        made = cls(numbered(name, len(job.seeds)), Path(sheet) if sheet else None, Path(report) if report else None)
+        made = cls(numbered(name, len(job.wanted)), Path(sheet) if sheet else None, Path(report) if report else None)
         for option, path in (("--out", name), ("--sheet", made.sheet)):
             if path is not None and path.suffix.lower() != ".png":
                 raise SowError(f"Bad {option} {path}: expected a name that ends in .png.")
@@ -40,13 +41,13 @@ class Outputs:
         check_outputs((p for p in outputs if p), (p for p in inputs if isinstance(p, (str, Path)) and p))
         return made
 
-    def write(self, made: Made) -> list[Path]:
-        """Write everything; all of it is made before the first file is touched."""
-        files: list[tuple[Path, bytes | str]] = list(zip(self.pictures, made.pngs(), strict=True))
+    def write(self, made: Made, settings: bool = True) -> list[Path]:
+        """Write everything, all files or none; settings: the pictures carry them."""
+        files: list[tuple[Path, bytes | str]] = list(zip(self.pictures, made.pngs(settings), strict=True))
         if self.sheet is not None:
             files.append((self.sheet, png_bytes(made.sheet())))
         if self.report is not None:
-            named = [{"file": str(path)} | picture
+            named = [{"file": bare_name(path)} | picture
                      for path, picture in zip(self.pictures, made.report["pictures"], strict=True)]  # fmt: skip
             report = {"sow_report": REPORT_VERSION} | made.report | {"pictures": named}
             files.append((self.report, json.dumps(report, indent=2, ensure_ascii=False) + "\n"))

@@ -29,7 +29,7 @@ def test_odd_widths(case: dict[str, float]) -> None:
 
 def test_folder_errors(case: dict[str, str]) -> None:
     assert "unet/config.json is missing" in case["missing"]
-    assert "Fetch the file again" in case["damaged"]
+    assert "fetch it again" in case["damaged"]
     assert "No weights in" in case["no_weights"]
     assert "'sample'" in case["scheduler"] and "epsilon or v_prediction" in case["scheduler"]
     assert "model_index.json" in case["json"]

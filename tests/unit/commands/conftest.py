@@ -39,9 +39,12 @@ def place(tmp_path, monkeypatch):
 def make(cli, place, tiny):
     """generate with the usual options on a tiny model, and more."""
 
-    def call(*argv: object, model: object = None, box: str | None = "16,16,32,24") -> Outcome:
+    def call(
+        *argv: object, model: object = None, box: str | None = "16,16,32,24", condition: str | None = "face.png"
+    ) -> Outcome:
         placed = ["--box", box] if box else []
-        usual = ["--condition", "face.png", "--prompt", "a cat", "--model", model or tiny("sd1"), *placed]
+        kept = [] if condition is None else ["--condition", condition]
+        usual = [*kept, "--prompt", "a cat", "--model", model or tiny("sd1"), *placed]
         return cli("generate", *usual, *QUICK, *argv)
 
     return call

@@ -46,7 +46,7 @@ from sow_core.settings import read_settings
         (["--dtype", "int8"], "invalid choice"),
         (["--planner", "oracle"], "invalid choice"),
         (["--plan", "gone.json"], "gone.json"),
-        (["--plan", "face.png"], "Cannot read the plan"),
+        (["--plan", "face.png"], "The plan face.png is not text"),
         (["--prompt", " "], "No prompt"),
         (["--steps", "0"], "Bad steps 0"),
         (["--steps", "many"], "invalid int value"),
@@ -137,7 +137,7 @@ def test_models_that_cannot_be_used(refuse, place, tiny):
     weights = Path("model") / WEIGHTS
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 3])
-    assert refuse(*usual, "model").startswith("error: Cannot load model/unet")
+    assert refuse(*usual, "model").startswith("error: model/unet/diffusion_pytorch_model.safetensors is not a whole")
     weights.write_bytes(whole)
     state = load_file(weights)
     state["conv_in.weight"][:] = float("nan")
@@ -204,17 +204,17 @@ def test_a_disk_that_fails_leaves_no_half_written_file(make, place, monkeypatch)
     assert contents(place) == before
 
 
-def test_a_changed_or_missing_source_is_not_repeated(make, refuse):
+def test_a_changed_or_missing_source_is_not_repeated(make, refuse, tiny):
     make("--mask", "mask.png")
-    repeat = ["generate", "--from", "sow.png", "--out", "again.png", "--quiet"]
+    repeat = ["generate", "--from", "sow.png", "--model", tiny("sd1"), "--out", "again.png", "--quiet"]
     face = Path("face.png").read_bytes()
     draw("face.png", color=(1, 2, 3), mode="RGB")
-    assert "face.png has changed since" in refuse(*repeat)
+    assert "face.png is not the face.png that the picture was made from" in refuse(*repeat)
     Path("face.png").unlink()
-    assert "made from face.png, which is not here" in refuse(*repeat)
+    assert "made from face.png, which lies neither" in refuse(*repeat)
     Path("face.png").write_bytes(face)
     draw("mask.png", color=255)
-    assert "mask.png has changed since" in refuse(*repeat)
+    assert "mask.png is not the mask.png that the picture was made from" in refuse(*repeat)
 
 
 @pytest.mark.parametrize(
@@ -228,3 +228,20 @@ def test_settings_of_another_version(change, make, refuse):
     make()
     Path("odd.png").write_bytes(png_bytes(Image.open("sow.png"), read_settings("sow.png") | change))
     refuse("generate", "--from", "odd.png", "--out", "again.png", "--quiet")
+
+
+def test_a_picture_without_settings(make, refuse):
+    assert make("--no-settings").code == 0
+    assert Image.open("sow.png").text == {"Software": "SOW"}
+    assert "carries no settings" in refuse("generate", "--from", "sow.png", "--out", "again.png")
+
+
+def test_a_repeat_does_not_replace_its_source(make, refuse, tiny):
+    make()
+    assert "sow.png: it is an input" in refuse("generate", "--from", "sow.png", "--model", tiny("sd1"), "--quiet")
+
+
+def test_a_report_does_not_replace_a_file_of_other_origin(make, place):
+    Path("model_index.json").write_text('{"_class_name": "X"}')
+    said = make("--report", "model_index.json")
+    assert said.code == 2 and "a file that was not made here" in said.err

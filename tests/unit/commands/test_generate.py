@@ -66,22 +66,22 @@ def test_settings_repeat_the_picture_and_name_no_place_of_this_machine(make, cli
     assert (pixels("other.png") != pixels("sow.png")).any()
 
 
-def test_what_the_planner_placed_is_repeated(make, cli):
+def test_what_the_planner_placed_is_repeated(make, cli, tiny):
     assert make(box=None).code == 0
     saved = read_settings("sow.png")
     assert saved["plan"]["conditions"] and len(saved["conditions"][0]["box"].split(",")) == 4
-    assert cli("generate", "--from", "sow.png", "--out", "again.png", "--quiet").code == 0
+    assert cli("generate", "--from", "sow.png", "--model", tiny("sd1"), "--out", "again.png", "--quiet").code == 0
     assert Path("again.png").read_bytes() == Path("sow.png").read_bytes()
 
 
-def test_two_conditions_of_which_one_has_a_mask(make, cli):
+def test_two_conditions_of_which_one_has_a_mask(make, cli, tiny):
     Image.new("RGB", (16, 16), "red").save("red.png")
     result = make("--condition", "red.png", "--mask", "", "--mask", "mask.png", "--box", "0,40,16,16",
                   "--related", "2:0,32,64,32")  # fmt: skip
     assert result.code == 2 and "Bad mask size" in result.err
     assert make("--condition", "red.png", "--mask", "mask.png", "--mask", "", "--box", "0,40,16,16",
                 "--related", "2:0,32,64,32").code == 0  # fmt: skip
-    assert cli("generate", "--from", "sow.png", "--out", "again.png", "--quiet").code == 0
+    assert cli("generate", "--from", "sow.png", "--model", tiny("sd1"), "--out", "again.png", "--quiet").code == 0
     assert Path("again.png").read_bytes() == Path("sow.png").read_bytes()
 
 
@@ -107,7 +107,8 @@ def test_a_batch_is_its_pictures(make):
         assert make("--seed", 4 + number, "--out", "single.png").code == 0
         assert np.abs(pixels("single.png") - pixels(f"b_{number}.png")).max() <= 2
         single, batch = read_settings("single.png"), read_settings(f"b_{number}.png")
-        assert single == batch
+        assert (batch["seeds"], batch["picture"]) == ([5, 6, 7], number - 1)
+        assert single == batch | {"seeds": [4 + number], "picture": 0}
     assert np.abs(pixels("b_1.png") - pixels("b_2.png")).mean() > 1
 
 
@@ -123,10 +124,10 @@ def test_a_long_prompt_is_noted(make):
     assert result.code == 0 and result.err.startswith("note: the prompt has 120 tokens") and result.err.count("\n") == 1
 
 
-def test_a_progress_bar_ends_at_the_plans_calls(make, cli):
+def test_a_progress_bar_ends_at_the_plans_calls(make, cli, tiny):
     usual = ["generate", *("--condition", "face.png", "--prompt", "a cat", "--box", "16,16,32,24")]
     assert make("--out", "a.png").err == ""
-    result = cli(*usual, "--from", "a.png", "--out", "b.png")
+    result = cli(*usual, "--from", "a.png", "--model", tiny("sd1"), "--out", "b.png")
     calls = build_plan(override(preset("fast"), ["cycles=1"])).cost.calls
     assert result.code == 0 and f"{calls}/{calls}" in result.err and result.err.count("\n") == 1
 
@@ -171,3 +172,48 @@ def test_a_link_stays_a_link(make, place):
     os.symlink("real.png", "link.png")
     assert make("--out", "link.png").code == 0
     assert Path("link.png").is_symlink() and Image.open("real.png").size == (64, 64)
+
+
+def test_a_picture_of_a_batch_is_repeated_in_its_batch(make, cli, tiny):
+    make("--count", 3, "--out", "b.png")
+    usual = ("generate", "--from", "b_2.png", "--model", tiny("sd1"), "--quiet")
+    repeated = cli(*usual, "--out", "again.png", "--report", "r.json")
+    assert repeated.code == 0 and repeated.out == ["again.png", "r.json"]
+    assert "number 2 of 3" in repeated.err and repeated.err.count("\n") == 1
+    assert Path("again.png").read_bytes() == Path("b_2.png").read_bytes()
+    assert [p["seed"] for p in json.loads(Path("r.json").read_text())["pictures"]] == [1]
+    assert cli(*usual, "--seed", 9, "--out", "alone.png").err == ""
+    assert read_settings("alone.png")["seeds"] == [9]
+
+
+def test_the_settings_tell_names_and_no_folders(make, cli, place, tmp_path_factory, tiny):
+    home = tmp_path_factory.mktemp("anna_mueller")
+    for name in ("face.png", "mask.png"):
+        shutil.move(name, home / name)
+    given = ("--condition", home / "face.png", "--mask", home / "mask.png")
+    usual = ("--box", "16,16,32,24", "--background", home / "face.png", "--report", "r.json")
+    assert make(*given, *usual, condition=None, box=None).code == 0
+    text = "".join(Image.open("sow.png").text.values()) + Path("r.json").read_text()
+    assert "anna_mueller" not in text and str(home.parent) not in text
+    again = ("generate", "--from", "sow.png", "--model", tiny("sd1"), "--out", "again.png", "--quiet")
+    assert "neither beside it nor in the working directory; give --" in cli(*again).err
+    assert cli(*again, *given, "--background", home / "face.png").code == 0, "the same files from elsewhere"
+    assert Path("again.png").read_bytes() == Path("sow.png").read_bytes()
+    Path("below").mkdir()
+    for name in ("face.png", "mask.png"):
+        shutil.copy(home / name, Path("below") / name)
+    Path("face.png").write_bytes(b"another of that name")
+    assert cli(*again).code == 0, "found a folder below"
+    assert Path("again.png").read_bytes() == Path("sow.png").read_bytes()
+
+
+def test_a_name_that_is_not_utf8(make, cli, place, tiny):
+    odd = os.fsdecode(b"p\xe4\xff.png")
+    try:
+        shutil.copy("face.png", odd)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert make("--condition", odd, "--box", "16,16,32,24", condition=None, box=None).code == 0
+    assert read_settings("sow.png")["conditions"][0]["image"] == "p\\xe4\\xff.png"
+    assert cli("generate", "--from", "sow.png", "--model", tiny("sd1"), "--out", "again.png", "--quiet").code == 0
+    assert Path("again.png").read_bytes() == Path("sow.png").read_bytes()

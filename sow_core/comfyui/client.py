@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import SowError
-from ..outside.credentials import bearer, from_environment
-from ..outside.http import Address, NoReply, Reply, check_header, send
+from ..outside.address import Address
+from ..outside.credentials import bearer, check_header, from_environment
+from ..outside.http import NoReply, Reply, send
 from ..outside.reading import parse_json, read_file
 from ..outside.records import read_record
 from ..outside.text import one_line

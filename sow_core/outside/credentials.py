@@ -6,6 +6,8 @@ import base64
 import os
 import re
 
+from ..errors import SowError
+
 
 def cleaned(secret: str) -> str:
     """A key without blanks, line breaks and the pair of quotes that `set KEY="..."` of cmd.exe leaves around it."""
@@ -33,3 +35,10 @@ def basic(user: str, password: str) -> str:
 def bearer(token: str) -> str:
     """The Authorization header of a token."""
     return f"Bearer {token}"
+
+
+def check_header(secret: str, what: str) -> str:
+    """`secret`, if a header can carry it. Raises SowError, which does not show it."""
+    if secret and not carriable(secret):
+        raise SowError(f"Bad {what}: it holds a blank or a letter that no header can carry; set it again.")
+    return secret

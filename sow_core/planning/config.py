@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SowError
+from ..outside.address import Address
 from ..outside.credentials import carriable, cleaned, from_environment
-from ..outside.http import Address
 from ..outside.reading import Missing, home, read_json_file
 from ..outside.records import read_record
 from ..outside.text import one_line, shown

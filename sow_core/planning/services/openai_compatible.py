@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import SowError
+from ...outside.address import Address
 from ...outside.credentials import bearer
-from ...outside.http import Address, NoReply, Reply, send
+from ...outside.http import NoReply, Reply, send
 from ...outside.records import read_record
 from ..config import Access
 from ..errors import PlannerError

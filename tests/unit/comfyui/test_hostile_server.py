@@ -24,6 +24,7 @@ from sow_core.comfyui.client import ServerRefused
 from sow_core.comfyui.outputs import TYPES, output_files, safe_name
 from sow_core.comfyui.progress import ProgressLine
 from sow_core.comfyui.refusals import describe_failure, describe_refusal, validation_lines
+from sow_core.comfyui.workflow import assign, load_workflow, title_of
 from sow_core.errors import SowError
 
 from .comfy_server import PROMPT_ID, Script, serve
@@ -327,3 +328,31 @@ def test_a_signal_cancels_the_run_and_leaves_no_traceback(sent, code, tmp_path):
         _, err = process.communicate(timeout=60)
         assert ("/interrupt", {"prompt_id": PROMPT_ID}) in server.cancelled
     assert process.returncode == code and "Traceback" not in err
+
+
+def test_any_workflow_and_any_assignment_is_taken_or_one_line(tmp_path):
+    path = tmp_path / "w.json"
+    inputs = st.dictionaries(st.text(max_size=4), JSON, max_size=3)
+    node = st.fixed_dictionaries(
+        {"class_type": st.text(max_size=4) | JSON, "inputs": inputs | JSON},
+        optional={"_meta": JSON | st.fixed_dictionaries({"title": JSON})},
+    )
+    workflows = JSON | st.dictionaries(st.text(max_size=3), node, max_size=3) | st.just(WORKFLOW)
+    texts = st.text(max_size=20) | st.sampled_from(["2.seed=", "2.cfg=", "2.tiled=", "The sampler.boxes="]).flatmap(
+        lambda start: st.text(max_size=9).map(lambda end: start + end) | JSON.map(lambda v: start + json.dumps(v))
+    )
+
+    @given(workflows, texts)
+    def check(content, text):
+        path.write_text(json.dumps(content))
+        try:
+            made = load_workflow(path)
+            for key in made:
+                assert title_of(made, key).isprintable()
+            assign(made, [text])
+        except SowError as error:
+            assert str(error).isprintable() and len(str(error)) <= 1000
+        else:
+            json.dumps(made, allow_nan=False).encode()
+
+    check()

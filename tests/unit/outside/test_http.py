@@ -13,7 +13,8 @@ from unit.outside.test_reading import one_clear_line
 
 from sow_core.errors import SowError
 from sow_core.outside import http
-from sow_core.outside.http import Address, NoReply, is_loopback, send
+from sow_core.outside.address import Address, is_loopback
+from sow_core.outside.http import NoReply, send
 
 LOGIN = plain(b"<html>log in</html>", head="Content-Type: text/html\r\n")
 

@@ -30,8 +30,10 @@ class Case:
     plan: LayoutPlan
     seed: int
 
-    def job(self, variant: Variant, folder: Path, common: Mapping[str, Any]) -> dict[str, Any]:
-        """The line of a jobs file in `folder`; its id says case and variant."""
+    def job(
+        self, variant: Variant, folder: Path, presets: Mapping[str, str], common: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The line of a jobs file in `folder`; its id says case and variant. presets: of the settings."""
         planned = self.plan.conditions[0]
         return {
             "id": f"{self.id}-{variant.name}",
@@ -41,7 +43,7 @@ class Case:
             "related": [f"1:{region.box}" for region in planned.related],
             "planner": "none",
             "size": f"{self.plan.frame.width}x{self.plan.frame.height}",
-            "preset": variant.preset or self.setting,
+            "preset": variant.preset or presets[self.setting],
             "seed": self.seed,
             "count": COUNT,
             **common,

@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--size", metavar="WxH", help="canvas (default: 512x512; for the demo model 128x128)")
     add("--cases", type=int, metavar="N", help="faces (default: all)")
     add("--tables", default=",".join(TABLE_NAMES), metavar="I,II,...", help="which ones (default: %(default)s)")
+    add("--presets", choices=("paper", "ours"), default="paper", help="whose settings of the tasks (default: paper)")
     add("--planner", choices=("offline", "gemini"), default="offline", help="who places the faces (default: offline)")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for every picture; repeatable")
     add("--facenet", type=Path, metavar="FILE.pt", help="FaceNet's weights, for the ID distance")
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from .faces import cut, find_faces, read_sexes
     from .measuring import Gauge
     from .report import markdown
-    from .variants import TABLES
+    from .variants import PRESETS, TABLES
 
     tables = [name.strip() for name in args.tables.split(",") if name.strip()]
     if not tables or set(tables) - set(TABLE_NAMES):
@@ -68,11 +69,12 @@ def run(args: argparse.Namespace) -> int:
     wanted = {(s, row.variant) for name in tables for row in TABLES[name].rows for s in TABLES[name].settings}
     settings = [s for s in prompts if s in {setting for setting, _ in wanted}]
     cases = list(make_cases(cuts, settings, frame, args.planner, sexes, prompts))
+    presets = PRESETS[args.presets]
     common: dict[str, Any] = {"set": args.set} if args.set else {}
     pairs = [(case, variant) for case in cases for s, variant in sorted(wanted, key=lambda w: (w[0], w[1].name))
              if s == case.setting]  # fmt: skip
     jobs = args.out / "jobs.jsonl"
-    atomic_write(jobs, jobs_text([case.job(variant, args.out, common) for case, variant in pairs]))
+    atomic_write(jobs, jobs_text([case.job(v, args.out, presets, common) for case, v in pairs]))
     cluster = Cluster(args.address, args.workers, args.gpus_per_worker) if args.engine == "ray" else None
     with tqdm(total=0, unit="picture", desc="tv2i", file=sys.stderr) as bar:
         tally = run_batch(

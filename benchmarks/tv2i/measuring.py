@@ -25,6 +25,7 @@ from .variants import COUNT, Variant
 
 Pair = tuple[Case, Variant]
 SHEET_CASES = 6
+_WHOSE = {"paper": "the paper's", "ours": "our"}
 
 
 class Gauge:
@@ -83,7 +84,8 @@ class Gauge:
         """What the tables were made with, and what is not in them."""
         seen = [e.name for e in (self.eyes, self.clip) if e is not None]
         return [
-            f"{faces} faces, {COUNT} pictures a prompt, model {args.model}, places by the {args.planner} planner; "
+            f"{faces} faces, {COUNT} pictures a prompt, model {args.model}, {_WHOSE[args.presets]} presets"
+            f"{' with ' + ' '.join(args.set) if args.set else ''}, places by the {args.planner} planner; "
             f"looked at by {', '.join(seen) or 'nobody'}",
             PROXY,
             "Prompts are ours and the paper's set is not public: its values are not of the same pictures. They are "

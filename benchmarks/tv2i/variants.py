@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SETTINGS = ("normal", "style", "attribute")
-"""The paper's three tasks, each with a preset of its name."""
+"""The paper's three tasks."""
+PRESETS = {
+    "paper": {"normal": "paper", "style": "paper_style", "attribute": "paper_attribute"},
+    "ours": {setting: setting for setting in SETTINGS},
+}
+"""The presets of the tasks: the paper's own settings, and ours."""
 COUNT = 2
 """Pictures of a prompt."""
 PROMPTS = {
@@ -22,7 +27,7 @@ PROMPTS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to make a case's pictures. preset "": the setting's own; intensify: the planner's prompt instead of the
+    """A way to make a case's pictures. preset "": the setting's; intensify: the planner's prompt instead of the
     plain one; job: further names of a line of jobs."""
 
     name: str

@@ -13,7 +13,7 @@ from benchmarks.tv2i.cases import make_cases, read_prompts
 from benchmarks.tv2i.drawn import draw_faces
 from benchmarks.tv2i.faces import cut, find_faces, read_sexes
 from benchmarks.tv2i.report import NOT_AT_HAND, SEAM, judged, markdown
-from benchmarks.tv2i.variants import PROMPTS, SETTINGS, SOW, TABLES
+from benchmarks.tv2i.variants import PRESETS, PROMPTS, SETTINGS, SOW, TABLES
 from sow_core import preset
 from sow_core.batch.task import read_task
 from sow_core.cli import main
@@ -77,8 +77,8 @@ def test_a_case_is_a_job_with_the_planners_box_in_the_papers_size(drawn, tmp_pat
     face = find_faces(drawn / "alpha", most=1)[0]
     faces = [(face, cut(face, tmp_path))]
     for case in make_cases(faces, SETTINGS, Frame(512, 512), "offline", {}, read_prompts(None)):
-        task = read_task(case.job(SOW, tmp_path, {"set": ["cycles=1"]}), 1, tmp_path)
-        assert task.options["preset"] == case.setting and len(task.seeds) == 2
+        task = read_task(case.job(SOW, tmp_path, PRESETS["paper"], {"set": ["cycles=1"]}), 1, tmp_path)
+        assert task.options["preset"] == PRESETS["paper"][case.setting] and len(task.seeds) == 2
         assert task.options["settings"] == ["cycles=1"]
         assert 180 <= max(case.plan.boxes[0].width, case.plan.boxes[0].height) <= 256
         assert task.options["condition"] == [str(tmp_path / "0.png")]
@@ -88,7 +88,8 @@ def test_every_variant_is_a_setting_that_the_engine_has():
     for table in TABLES.values():
         for row in table.rows:
             for setting in table.settings:
-                override(preset(row.variant.preset or setting), row.variant.settings)
+                for presets in PRESETS.values():
+                    override(preset(row.variant.preset or presets[setting]), row.variant.settings)
 
 
 def test_tables_have_ours_beside_what_is_printed():

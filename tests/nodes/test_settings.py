@@ -9,6 +9,7 @@ import pytest
 from .pack import node, node_list, part, run_node, sow_error
 
 S = part("nodes.settings")
+A = part("sow_core.method.advice")
 C = part("sow_core.method.config")
 P = part("sow_core.method.presets")
 build_plan = part("sow_core.method.plan").build_plan
@@ -28,6 +29,29 @@ def test_widgets_win_over_the_preset():
     assert (made.modulation.suppress, made.modulation.enhance) == (usual.suppress / 2, usual.enhance / 2)
     assert S.make_config("normal", 10, 7.5, attention=0.0).modulation is None
     assert S.make_config("normal", 10, 7.5, 0).cycles == 0
+
+
+def test_a_models_advice_changes_its_presets_and_the_widgets_still_win():
+    class Model:
+        def get_attachment(self, key):
+            return {S.ATTACHED: advice}.get(key)
+
+    advice = A.Advice(guidance=5.0, gate=A.Gate(0.4, 0.2), presets={"normal": {"cycles": 3, "unguided_tail": 5}})
+    told = S.advice_of(Model())
+    made = S.make_config("normal", 10, 6.0, advice=told)
+    assert (made.cycles, made.unguided_tail, made.guidance) == (3, 5, 6.0)
+    assert (made.modulation.threshold, made.modulation.width) == (0.4, 0.2)
+    assert S.make_config("normal", 10, 6.0, 4, advice=told).cycles == 4
+    options = run_node("SOW_CycleOptions", unguided_tail=1).args[0]
+    assert S.make_config("normal", 10, 6.0, cycle_options=options, advice=told).unguided_tail == 1
+    assert S.advice_of(object()) is None
+
+
+def test_a_guided_inversion_follows_the_cfg_widget():
+    assert S.make_config("paper", 10, 5.0).inversion_guidance == 5.0
+    assert S.make_config("normal", 10, 5.0).inversion_guidance == 1.0
+    options = run_node("SOW_CycleOptions", inversion_guidance=3.0).args[0]
+    assert S.make_config("paper", 10, 5.0, cycle_options=options).inversion_guidance == 3.0
 
 
 def test_options_replace_the_presets_parts():

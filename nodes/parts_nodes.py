@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from comfy_api.latest import io
 
 from . import sockets as S
@@ -72,7 +74,8 @@ class SOWSampler(io.ComfyNode):
                 attention_options=None) -> io.NodeOutput:
         from .native import make_sampler
 
-        config = make_config(preset, steps, 7.5, cycles, attention, cycle_options, attention_options)
+        config = partial(make_config, preset, steps, 7.5, cycles, attention, cycle_options, attention_options)
+        config(None)  # what is wrong is said here; the model, and what it advises, is known to the guider alone
         return io.NodeOutput(make_sampler(encoded, config))
 
 

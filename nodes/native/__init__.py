@@ -10,12 +10,13 @@ torch and ComfyUI are imported by the functions, so that the pack itself imports
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ...sow_core.method.advice import Advice
     from ...sow_core.method.condition import Layout
     from ...sow_core.method.config import SowConfig
     from ...sow_core.method.encoded import EncodedLayout
@@ -126,10 +127,11 @@ def encode_layout(vae: Any, layout: Layout, reads: Encode | None = None) -> Enco
     return encode_with(encode, layout, reads or Encode(canvas=True))
 
 
-def make_sampler(encoded: EncodedLayout, config: SowConfig) -> Any:
+def make_sampler(encoded: EncodedLayout, config: SowConfig | Callable[[Advice | None], SowConfig]) -> Any:
     """A SAMPLER for SamplerCustomAdvanced: cfg and prompts come from the guider, seeds from the noise.
 
     Image i of the latent batch uses noise_seed + i. The SIGMAS input is ignored: the config's steps decide.
+    config: or a function that makes it of the advice that the guider's model carries.
     """
     from .sampler import SowSampler
 

@@ -15,11 +15,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...sow_core.errors import SowError
+from ...sow_core.method.advice import Advice, guided
 from ...sow_core.method.config import SowConfig
 from ...sow_core.method.encoded import EncodedLayout
 from ...sow_core.method.engine import Event, Trace, run
 from ...sow_core.method.guidance import NEGATIVE, POSITIVE
 from ...sow_core.method.plan import build_plan
+from ..settings import advice_of
 from .backend import NativeBackend, schedule_of
 from .checks import check_latents, check_model
 from .concepts import OPTION
@@ -60,11 +62,17 @@ def separated(config: SowConfig, model_options: Mapping[str, Any]) -> SowConfig:
 class SowSampler(comfy.samplers.Sampler):
     """A whole SOW run on any CFG guider.
 
-    encoded: in the VAE's own scale, on any device. seeds: one per image, or None: the run's noise seed, plus the
+    encoded: in the VAE's own scale, on any device. config: a function of what the model's loader advises, where the
+    model is not known before. seeds: one per image, or None: the run's noise seed, plus the
     image's number in the batch.
     """
 
-    def __init__(self, encoded: EncodedLayout, config: SowConfig, seeds: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        encoded: EncodedLayout,
+        config: SowConfig | Callable[[Advice | None], SowConfig],
+        seeds: Sequence[int] | None = None,
+    ) -> None:
         self.encoded = encoded
         self.config = config
         self.seeds = seeds
@@ -92,7 +100,8 @@ class SowSampler(comfy.samplers.Sampler):
         check_latents(self.encoded, guider.inner_model, noise)
         if denoise_mask is not None:
             log.warning("SOW ignores the latent's noise mask: the layout decides what is kept.")
-        config = separated(replace(self.config, guidance=guider.cfg), guider.model_options)
+        config = self.config(advice_of(guider.model_patcher)) if callable(self.config) else self.config
+        config = separated(guided(config, guider.cfg), guider.model_options)
         plan = build_plan(config, len(self.encoded.layout.conditions))
         seed = int(extra_args.get("seed") or 0)
         seeds = list(self.seeds) if self.seeds else [seed + index for index in range(len(noise))]

@@ -167,11 +167,11 @@ def test_the_demo_runs(session: Session, files: tuple[str, str]) -> None:
 
 
 def test_progress_has_the_plans_total(session: Session, files: tuple[str, str]) -> None:
+    from sow_core.commands.describe import advice
     from sow_core.method.plan import build_plan
-    from sow_core.method.presets import preset
 
     run = session.run(demo(*files, seed=51, preset="fast", cycles=-1))
-    assert {top for _, top in run.progress("6")} == {build_plan(preset("fast")).cost.calls}
+    assert {top for _, top in run.progress("6")} == {build_plan(advice("demo").config("fast")).cost.calls}
 
 
 def test_the_cache_is_respected(session: Session, files: tuple[str, str]) -> None:

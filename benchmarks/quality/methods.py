@@ -33,7 +33,7 @@ class Method:
     preset and changes (`NAME=VALUE`, as `generate --set`) make a SOW plan; peer makes any other.
     background: the canvas under the condition, "gray", "black" or "random"; position: the planned box and its
     related boxes (AP) or a box drawn by lot; intensify: the full text (PI) or what a user would type.
-    edit: a last change of the plan's ops, for what is no setting.
+    edit: a last change of the plan's ops, for what is no setting. advised: with the model's own changes of the preset.
     compare: the ablation's question; methods with the same one belong into one table.
     against: the method that its numbers are paired with, case by case.
     """
@@ -48,13 +48,15 @@ class Method:
     position: bool = True
     intensify: bool = True
     edit: Callable[[Plan], Plan] | None = None
+    advised: bool = True
     compare: str = ""
     against: str = ""
 
     def config(self, setting: str, advice: Advice) -> SowConfig:
         """The SOW config of this method for a case of `setting`."""
         name = PRESET_OF.get(setting, setting) if self.preset == SETTING else self.preset
-        return override(advice.config(name), self.changes)
+        told = advice if self.advised else replace(advice, presets={})
+        return override(told.config(name), self.changes)
 
     def plan(self, setting: str, advice: Advice) -> Plan:
         if self.peer is not None:
@@ -187,10 +189,8 @@ ABLATIONS = (
 
 
 def _candidate(name: str, about: str, *changes: str) -> Method:
-    """A candidate for a preset; it states every setting that the candidates differ in, so that choosing one does not
-    move the others."""
-    stated = ("cycles=5", "hi=7", "lo=5", "init=invert", "inversion_stride=2", "unguided_tail=2")
-    return Method(name, "candidate", about, SETTING, (*stated, *changes), compare="presets", against="as_it_was")
+    """A candidate for a model's preset: changes of the program's own, so that choosing one does not move the others."""
+    return Method(name, "candidate", about, SETTING, changes, advised=False, compare="presets", against="as_it_was")
 
 
 CANDIDATES = (

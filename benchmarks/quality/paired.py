@@ -22,6 +22,8 @@ MEASURES = (
     ("rows", "rows", 0, ""),
 )
 """Key, heading, decimals, and whether more (+) or less (-) is better."""
+FEWEST = 12
+"""Cases below which no difference is set bold: the error itself is hardly known."""
 ODDS = {"seam": "seam_visible", "no_body": "no_body"}
 """Measures that are log odds of a verdict, not the verdict."""
 
@@ -40,7 +42,7 @@ def differences(
     made: dict[str, dict[str, dict[str, Any]]] = {}
     for (setting, method), mine in values.items():
         other = against.get(method)
-        theirs = values.get((setting, other), {}) if other else {}
+        theirs = values.get((setting, other), {}) if other and other != method else {}
         shared = [(mine[c], theirs[c]) for c in mine if c in theirs]
         found: dict[str, Any] = {}
         for name, *_ in MEASURES:
@@ -59,7 +61,7 @@ def _value(record: Mapping[str, Any], name: str) -> float | None:
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """One setting's differences as Markdown; a difference of more than two standard errors is set bold."""
+    """One setting's differences as Markdown; what exceeds two standard errors over FEWEST cases or more is set bold."""
     columns = [m for m in MEASURES if any(m[0] in row for row in rows.values())]
     arrow = {"+": " ↑", "-": " ↓", "": ""}
     heads = " | ".join(head + arrow[better] for _, head, _, better in columns)
@@ -77,4 +79,4 @@ def _cell(value: Mapping[str, Any] | None, digits: int) -> str:
     if digits == 0 or value["mean"] == 0 == value["se"]:
         return f"{value['mean']:+.{digits}f}"
     text = f"{value['mean']:+.{digits}f} ± {value['se']:.{digits}f}"
-    return f"**{text}**" if abs(value["mean"]) > 2 * value["se"] else text
+    return f"**{text}**" if value["n"] >= FEWEST and abs(value["mean"]) > 2 * value["se"] else text

@@ -37,11 +37,14 @@ def test_only_shared_cases_count():
 
 
 def test_the_table_marks_what_exceeds_two_errors():
-    records = [record("a", n, 1.0 + 0.01 * n, failed=n == 0) for n in range(4)]
-    records += [record("b", n, 0.0, failed=n == 1) for n in range(4)]
-    text = paired.table(paired.differences(records, {"a": "b"})["normal"])
-    assert "| a | b | 4 | **+1.01" in text or "| a | b | 4 | **+1.02" in text
-    assert "+0.000 ± 0.408" in text and "**+0.000" not in text
+    def told(count: int) -> str:
+        records = [record("a", n, 1.0 + 0.01 * n, failed=n == 0) for n in range(count)]
+        records += [record("b", n, 0.0, failed=n == 1) for n in range(count)]
+        return paired.table(paired.differences(records, {"a": "b", "b": "b"})["normal"])
+
+    assert "| a | b | 16 | **+1.07 ± 0.01** |" in told(16) and "| b |" not in told(16).split("| a ")[0]
+    assert "+0.000 ± 0.0" in told(16) and "**+0.000" not in told(16)
+    assert "| a | b | 4 | +1.0" in told(4) and "**" not in told(4), "too few to tell"
 
 
 def test_a_gate_is_half_open_at_the_usual_indicator():

@@ -232,16 +232,13 @@ def _line(turn: Record, state: State) -> str:
 
 
 def _tree_sheet(path: Path, state: State) -> Image.Image:
-    import io
-
-    from PIL import Image
-
+    from ..pictures.reading import open_picture
     from ..pictures.sheet import contact_sheet
 
     tiles = []
     for turn in state.turns:
         after = "" if turn.parent is None else f"<-{turn.parent}"
-        picture = Image.open(io.BytesIO(kept_picture(path, turn.picture)))
+        picture = open_picture(kept_picture(path, turn.picture))
         tiles.append((f"{turn.id}{after} {turn.instruction or turn.prompt}", picture))
     return contact_sheet(tiles)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 import weakref
@@ -59,16 +60,18 @@ _read: weakref.WeakValueDictionary[tuple[Any, ...], Kept] = weakref.WeakValueDic
 """Pictures that somebody still holds, so that a run which keeps its conditions decodes each of them once."""
 
 
-def open_picture(path: str | os.PathLike[str]) -> Image.Image:
-    """A picture file, decoded, its other data in `.info` and `.text`. Raises SowError if it is none of `FORMATS`,
-    damaged, or larger than `MOST_PIXELS`.
+def open_picture(source: str | os.PathLike[str] | bytes) -> Image.Image:
+    """A picture file, or its bytes, decoded, its other data in `.info` and `.text`.
+
+    Raises SowError if it is none of `FORMATS`, damaged, or larger than `MOST_PIXELS`.
     """
-    name = one_line(path)
+    name = "the picture" if isinstance(source, bytes) else one_line(source)
     Image.init()  # asked for a format that it has not registered, Pillow raises a KeyError
     known = [f for f in FORMATS if f in Image.OPEN]
     try:
         # Pillow's warning of an attack begins below our limit; its error comes at a higher one.
-        with closing(open_file(path, "the picture")) as file, warnings.catch_warnings():
+        opened = io.BytesIO(source) if isinstance(source, bytes) else open_file(source, "the picture")
+        with closing(opened) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = Image.open(file, formats=known)
             if picture.width * picture.height > MOST_PIXELS:

@@ -10,11 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..backends.components import readable
-from ..backends.configs import ClipConfig, TextConfig, VisionConfig, json_object, read_config
-from ..backends.hub import hub_off
-from ..backends.parts import assemble
-from ..backends.tokens import load_tokenizer
+from ..backends.clip import load_clip, load_clip_text
+from ..backends.configs import json_object
 from ..errors import SowError
 from .encoders import pixels, weights_identity
 
@@ -28,17 +25,10 @@ class ClipEncoder:
     def __init__(self, folder: Path, device: str = "cpu"):
         """Raises SowError if the folder is no CLIP model or its files are damaged."""
         weights = model_files(folder, "clip")
-        from transformers import CLIPConfig, CLIPModel
-
         self.name, self.identity = folder.name, weights_identity("clip", [folder / "config.json", *weights])
-        made = read_config(folder / "config.json", ClipConfig)
-        text, vision = plain(made["text_config"]), plain(made["vision_config"])
-        with hub_off(), readable(str(folder)):
-            known = CLIPConfig(text_config=text, vision_config=vision, projection_dim=made.get("projection_dim", 512))
-            self.model = assemble(lambda: CLIPModel(known), folder, torch.float32)
-            self.tokenizer = load_tokenizer(folder, text["vocab_size"])
+        self.model, self.tokenizer = load_clip(folder)
         self.device = torch.device(device)
-        self.model.to(self.device, torch.float32).eval().requires_grad_(False)  # type: ignore[arg-type]
+        self.model.to(self.device)
         config: Any = self.model.config
         self.width, self.side = int(config.projection_dim), int(config.vision_config.image_size)
         self.mean, self.spread = _statistics(folder)
@@ -82,17 +72,9 @@ class ClipStates:
     def __init__(self, folder: Path, device: str = "cpu"):
         """folder: a CLIP text model of transformers. Raises SowError."""
         model_files(folder, "clip", "clip_text_model")
-        from transformers import CLIPTextConfig, CLIPTextModel
-
-        if json_object(folder / "config.json").get("model_type") == "clip":
-            text = plain(read_config(folder / "config.json", ClipConfig)["text_config"])
-        else:
-            text = plain(TextConfig(**read_config(folder / "config.json", TextConfig)))
-        with hub_off(), readable(str(folder)):
-            self.model = assemble(lambda: CLIPTextModel(CLIPTextConfig(**text)), folder, None)
-            self.tokenizer = load_tokenizer(folder, text["vocab_size"])
+        self.model, self.tokenizer = load_clip_text(folder)
         self.device = torch.device(device)
-        self.model.to(self.device).eval().requires_grad_(False)  # type: ignore[arg-type]
+        self.model.to(self.device)
 
     @torch.no_grad()
     def states(self, text: str) -> Tensor:
@@ -110,11 +92,6 @@ def model_files(folder: Path, *kinds: str) -> list[Path]:
     if not weights:
         raise SowError(f"{folder} has no .safetensors weights; fetch those instead of a pickle.")
     return weights
-
-
-def plain(config: TextConfig | VisionConfig) -> dict[str, Any]:
-    """A record as transformers takes it."""
-    return {key: value for key, value in vars(config).items() if key != "model_type"}
 
 
 def _tokens(tokenizer: Any, texts: Sequence[str], device: torch.device) -> Any:

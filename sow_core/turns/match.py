@@ -52,14 +52,9 @@ class ClipMatch:
             raise SowError(
                 f"No CLIP model in {folder}: expected a folder with config.json, weights and tokenizer."
             )
-        from transformers import CLIPModel, CLIPTokenizer
+        from ..backends.clip import load_clip
 
-        try:
-            self.model = CLIPModel.from_pretrained(path, local_files_only=True).eval().float()
-            self.tokenizer = CLIPTokenizer.from_pretrained(path, local_files_only=True)
-        except Exception as error:
-            reason = str(error).split("\n")[0][:120]
-            raise SowError(f"Cannot load a CLIP model from {folder} ({reason}).") from error
+        self.model, self.tokenizer = load_clip(path)
         self.size = int(self.model.config.vision_config.image_size)
 
     @torch.no_grad()

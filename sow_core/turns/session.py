@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from ..memory import is_out_of_memory
 from ..method.box import Box
 from ..method.condition import Condition, check_size, make_layout, to_picture, to_tensor
 from ..method.plan import SowConfig
-from ..pictures.reading import Source, load_mask, load_picture
+from ..pictures.reading import Source, load_mask, load_picture, open_picture
 from ..pipeline.quiet import quiet_libraries
 from ..settings import png_bytes
 from . import grounding
@@ -338,7 +337,7 @@ def _planned(record: Record) -> tuple[Place, ...]:
 
 def open_png(content: bytes) -> Tensor:
     """[3, H, W] in 0..1."""
-    return to_tensor(Image.open(io.BytesIO(content)).convert("RGB"))
+    return to_tensor(open_picture(content).convert("RGB"))
 
 
 def _mask(source: Source, frame: tuple[int, int]) -> Tensor:
@@ -351,7 +350,7 @@ def _mask(source: Source, frame: tuple[int, int]) -> Tensor:
 
 
 def _mask_tensor(content: bytes) -> Tensor:
-    return (to_tensor(Image.open(io.BytesIO(content)).convert("L")) >= 0.5).float()
+    return (to_tensor(open_picture(content).convert("L")) >= 0.5).float()
 
 
 def _mask_png(mask: Tensor) -> bytes:

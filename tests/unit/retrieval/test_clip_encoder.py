@@ -53,6 +53,24 @@ def test_shapes_and_identity(encoder, clip):
     assert ClipEncoder(clip).identity == encoder.identity
 
 
+def test_a_folder_that_names_other_code_is_of_no_effect(encoder, clip, tmp_path, monkeypatch):
+    """Neither in the config nor in its parts; nothing is asked, and a pickle beside it is not opened."""
+    import shutil
+    import socket
+
+    asked = []
+    monkeypatch.setattr(socket.socket, "connect", lambda *a: asked.append(a))
+    folder = shutil.copytree(clip, tmp_path / "clip")
+    made = json.loads((folder / "config.json").read_text())
+    foreign = {"attn_implementation": "owner/repo", "quantization_config": {"quant_method": "x"}, "auto_map": {"a": 1}}
+    for part in (made, made["text_config"], made["vision_config"]):
+        part |= foreign
+    (folder / "config.json").write_text(json.dumps(made))
+    (folder / "pytorch_model.bin").write_bytes(b"no pickle")
+    other = load_encoder(str(folder))
+    assert torch.equal(other.texts(["a cat"]), encoder.texts(["a cat"])) and not asked
+
+
 def test_the_same_as_the_library(encoder):
     """transformers' own picture processor and model give the same embedding."""
     from transformers import CLIPImageProcessor

@@ -80,8 +80,8 @@ def read_record(cls: type[R], values: Any, what: str = "", *, strict: bool = Fal
 def check_record(made: Any, group: str = "") -> None:
     """What a record calls first in its `__post_init__`, so that its types hold whoever makes one.
 
-    Raises SowError where a value is not of its field's type; lists become tuples where a tuple is wanted, objects become
-    records. group: what errors put before the name of a field.
+    Raises SowError where a value is not of its field's type; lists become tuples where a tuple is wanted, objects
+    become records. group: what errors put before the name of a field.
     """
     cls: type = type(made)
     for name, hint in _hints(cls).items():

@@ -42,10 +42,12 @@ class SOWLoadDemoModel(io.ComfyNode):
     @classmethod
     def execute(cls) -> io.NodeOutput:
         from ..sow_core.method.advice import Advice
-        from .folder import load_folder, read_json
+        from ..sow_core.outside.reading import read_json_file
+        from .folder import load_folder
 
         model, clip, vae = load_folder(DEMO)
-        model.set_attachments(ATTACHED, Advice.from_dict(read_json(DEMO / "sow.json")))
+        advice = Advice.from_dict(read_json_file(DEMO / "sow.json", "the demo model's settings"))
+        model.set_attachments(ATTACHED, advice)
         return io.NodeOutput(model, clip, vae)
 
 

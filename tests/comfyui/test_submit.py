@@ -30,7 +30,7 @@ def test_the_demo_is_saved(server: Server, tmp_path: Path) -> None:
 
 def test_a_bad_value_is_one_line(server: Server, tmp_path: Path) -> None:
     done = submit(server, tmp_path, "--set", "SOW_Layout.width=130")
-    assert done.returncode == 2 and "multiple of 8" in done.stderr and "Traceback" not in done.stderr, (
+    assert done.returncode == 1 and "multiple of 8" in done.stderr and "Traceback" not in done.stderr, (
         done.stderr
     )
     assert not list(tmp_path.iterdir())

@@ -2,8 +2,8 @@
 
 `sample_layout` is the whole run, for a node like KSampler. `encode_layout`, `make_sampler` and `make_guider`
 are its parts, for SamplerCustomAdvanced. LoRA, ControlNet, IPAdapter, hooks and other packs' attention
-overrides stay in effect, because every model call goes through ComfyUI's own `calc_cond_batch`; patches that
-*replace classifier-free guidance* (RescaleCFG and the like) do not, because the engine combines the rows.
+overrides stay in effect, because every model call goes through ComfyUI's own `calc_cond_batch`, and so do patches of
+classifier-free guidance (RescaleCFG, PAG and the like), which `guidance` calls as the host would.
 
 torch and ComfyUI are imported by the functions, so that the pack itself imports in no time.
 """

@@ -8,8 +8,7 @@ for one run, and are put behind what other packs have put there; an override tha
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +16,8 @@ from torch import Tensor
 
 from ...sow_core.method.guidance import POSITIVE
 from ...sow_core.method.modulation import AttentionControl
+from ..remarks import remark
 
-log = logging.getLogger("sow")
 OVERRIDE = "optimized_attention_override"
 
 
@@ -29,6 +28,7 @@ class AttentionHooks:
         self._options = transformer_options
         self._control: AttentionControl | None = None
         self._rows: Sequence[str] = ()
+        self._names: Mapping[Any, str] = {}
         self._flag = False
         self._previous: Callable[..., Tensor] | None = None
         self._warned: set[str] = set()
@@ -53,13 +53,25 @@ class AttentionHooks:
                 self._options[OVERRIDE] = self._previous
 
     @contextmanager
-    def active(self, control: AttentionControl | None, rows: Sequence[str]) -> Iterator[None]:
-        """Modulate the model call inside; `rows` are the names that `cond_or_uncond` indexes."""
-        self._control, self._rows, self._flag = control, rows, False
+    def active(
+        self, control: AttentionControl | None, rows: Sequence[str], names: Mapping[Any, str] | None = None
+    ) -> Iterator[None]:
+        """Modulate the model calls inside; `rows` are the names that `cond_or_uncond` indexes.
+
+        names: rows by the host's own number of a prompt, where another node may ask for some of them alone.
+        """
+        self._control, self._rows, self._names, self._flag = control, rows, names or {}, False
         try:
             yield
         finally:
-            self._control, self._rows, self._flag = None, (), False
+            self._control, self._rows, self._names, self._flag = None, (), {}, False
+
+    def _rows_of(self, options: dict[str, Any]) -> list[str]:
+        """The names of a batch's chunks."""
+        numbers = options.get("uuids") or ()
+        if numbers and all(number in self._names for number in numbers):
+            return [self._names[number] for number in numbers]
+        return [self._rows[index] for index in options.get("cond_or_uncond", ())]
 
     def _before_self(self, n: Any, context: Any, value: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
         self._flag = True
@@ -95,7 +107,7 @@ class AttentionHooks:
     ) -> Tensor | None:
         """The layer's output, or None where the modulation does not apply to it."""
         options = kwargs.get("transformer_options") or {}
-        rows = [self._rows[index] for index in options.get("cond_or_uncond", ())]
+        rows = self._rows_of(options)
         if control.modulation.rows == "cond" and POSITIVE not in rows:
             return None
         if not skip_reshape:
@@ -104,7 +116,7 @@ class AttentionHooks:
         reason = self._unfit(control, rows, q, k, mask, grid, options)
         if reason:
             if reason not in self._warned:
-                log.warning("SOW: attention is not modulated in some layers: %s", reason)
+                remark(f"Attention is not modulated in some layers: {reason}.")
                 self._warned.add(reason)
             return None
         kernel = None if self._previous is None else self._chained(heads, kwargs)

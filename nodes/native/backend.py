@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import comfy.samplers
 import torch
@@ -13,11 +14,12 @@ from torch import Tensor
 
 from ...sow_core.errors import SowError
 from ...sow_core.method.backend import Pull
-from ...sow_core.method.guidance import POSITIVE
+from ...sow_core.method.guidance import POSITIVE, Guidance
 from ...sow_core.method.modulation import AttentionControl
 from ...sow_core.method.schedule import Schedule
 from .attention import AttentionHooks
 from .concepts import OPTION, slope
+from .guidance import guided, host_formula
 
 LOCAL = ("area", "mask", "mask_strength", "set_area_to_bounds", "strength", "default", "control",
          "control_apply_to_uncond", "gligen", "concat_latent_image", "concat_mask", "noise_concat")  # fmt: skip
@@ -30,6 +32,16 @@ def schedule_of(model_sampling: Any, steps: int) -> Schedule:
     """The DDIM grid of a discrete ComfyUI model sampling, from its own sigmas (sigma^2 = 1 / abar - 1)."""
     alphas = 1.0 / (model_sampling.sigmas.double().cpu() ** 2 + 1.0)
     return Schedule.from_alphas_cumprod(alphas.tolist(), steps)
+
+
+class _Asked(NamedTuple):
+    """The last call of several rows, for the guidance that follows it."""
+
+    state: Tensor
+    sigma: Tensor
+    conds: list[Any]
+    names: dict[Any, str]
+    control: AttentionControl | None
 
 
 class NativeBackend:
@@ -52,6 +64,7 @@ class NativeBackend:
         self._hooks = AttentionHooks(options.setdefault("transformer_options", {}))
         self._crops: dict[tuple[str, tuple[int, ...]], list[dict[str, Any]]] = {}
         self._last_sigma = math.inf
+        self._asked: _Asked | None = None
 
     def schedule(self, steps: int) -> Schedule:
         return schedule_of(self._model.model_sampling, steps)
@@ -72,13 +85,42 @@ class NativeBackend:
             self._restart_hook_schedules()
         self._last_sigma = sigma
         state = x / schedule.a[level]
-        conds = [self._conds(row, state) for row in rows]
-        with self._hooks.active(control, rows):
-            clean = comfy.samplers.calc_cond_batch(
-                self._model, conds, state, state.new_full((len(state),), sigma), self._options
-            )
+        # The positive prompt first, as the host has it: patches tell it from the others by its number.
+        order = sorted(range(len(rows)), key=lambda n: rows[n] != POSITIVE)
+        conds = [self._conds(rows[n], state) for n in order]
+        noise = state.new_full((len(state),), sigma)
+        names = {c["uuid"]: rows[n] for n, cond in zip(order, conds, strict=True) for c in cond if "uuid" in c}
+        with self._hooks.active(control, [rows[n] for n in order], names):
+            found = self._call(conds, state, noise)
+        clean = [found[order.index(n)] for n in range(len(rows))]
+        if len(rows) > 1:
+            self._asked = _Asked(state, noise, [conds[order.index(n)] for n in range(len(rows))], names, control)
         # For eps and v prediction alike this is the eps whose clean latent, seen from `x`, the model returned.
         return (state - torch.stack(clean).float()) / sigma
+
+    def _call(self, conds: list[Any], state: Tensor, sigma: Tensor) -> list[Tensor]:
+        """Clean predictions, one a prompt; through another node's function where there is one."""
+        function = self._options.get("sampler_calc_cond_batch_function")
+        if function is None:
+            return comfy.samplers.calc_cond_batch(self._model, conds, state, sigma, self._options)
+        # Those functions expect the two of the host's guidance; an absent one is None.
+        pair = conds if len(conds) > 1 else [*conds, None]
+        return function({"conds": pair, "input": state, "sigma": sigma, "model": self._model,
+                         "model_options": self._options})[: len(conds)]  # fmt: skip
+
+    def guide(self, guidance: Guidance, eps: Tensor, inside: Tensor | None) -> Tensor:
+        """The last call's rows combined by the host's own guidance with its patches; for `HostGuidance`.
+
+        What a patch asks the model besides (PAG, SAG) is modulated like the call itself, and measures nothing.
+        """
+        assert self._asked is not None
+        state, sigma, conds, names, control = self._asked
+        noise = sigma[0]
+        clean = state - noise * eps
+        pair = (conds[1], conds[0])
+        with self._hooks.active(_unobserved(control), guidance.rows, names):
+            made = guided(guidance, clean, inside, host_formula(self._model, pair, state, sigma, self._options))
+        return (state - made.float()) / noise
 
     def pull(
         self, x: Tensor, schedule: Schedule, level: int, objective: Callable[[Tensor], Tensor], depth: int
@@ -131,3 +173,12 @@ class NativeBackend:
                 seed=self._seed,
             )
         return self._crops[row, size]
+
+
+def _unobserved(control: AttentionControl | None) -> AttentionControl | None:
+    """A control that modulates alike; what it measures goes nowhere."""
+    if control is None:
+        return None
+    quiet = copy.copy(control)
+    quiet._values = []
+    return quiet

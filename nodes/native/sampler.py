@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,13 +19,14 @@ from ...sow_core.method.config import SowConfig
 from ...sow_core.method.encoded import EncodedLayout
 from ...sow_core.method.engine import Event, Trace, run
 from ...sow_core.method.guidance import NEGATIVE, POSITIVE
-from ...sow_core.method.plan import build_plan
+from ...sow_core.method.plan import Plan, build_plan
+from ..remarks import done, remark
 from ..settings import advice_of
 from .backend import NativeBackend, schedule_of
 from .checks import check_latents, check_model
 from .concepts import OPTION
-
-log = logging.getLogger("sow")
+from .guidance import patched, unused, with_host
+from .ranges import highest_level, never_acting
 
 
 class SowGuider(comfy.samplers.CFGGuider):
@@ -99,14 +99,18 @@ class SowSampler(comfy.samplers.Sampler):
         check_model(guider.model_patcher)
         check_latents(self.encoded, guider.inner_model, noise)
         if denoise_mask is not None:
-            log.warning("SOW ignores the latent's noise mask: the layout decides what is kept.")
+            remark("The latent's noise mask is ignored: the layout decides what is kept.")
         config = self.config(advice_of(guider.model_patcher)) if callable(self.config) else self.config
         config = separated(guided(config, guider.cfg), guider.model_options)
         plan = build_plan(config, len(self.encoded.layout.conditions))
         seed = int(extra_args.get("seed") or 0)
         seeds = list(self.seeds) if self.seeds else [seed + index for index in range(len(noise))]
         grid = (noise.shape[-2], noise.shape[-1])
-        backend = NativeBackend(guider, extra_args["model_options"], grid, noise.device, seed)
+        options = extra_args["model_options"]
+        backend = NativeBackend(guider, options, grid, noise.device, seed)
+        _warn(plan, guider, options)
+        if patched(options):
+            plan = with_host(plan, backend.guide)
         events = run(plan, backend, self._in_the_models_scale(guider.inner_model, noise.device), seeds)
         try:
             with tqdm(total=plan.cost.calls, disable=disable_pbar) as bar:
@@ -118,6 +122,7 @@ class SowSampler(comfy.samplers.Sampler):
                         if event.call < event.total:  # the adaptive stop ended early: the bar should not hang
                             _report(replace(event, call=event.total, x0=event.result.latents), callback)
                         self.trace = _off_device(event.result.trace, guider.inner_model)
+                        done()
                         return event.result.latents
         finally:
             events.close()  # type: ignore[attr-defined]
@@ -125,6 +130,15 @@ class SowSampler(comfy.samplers.Sampler):
 
     def _in_the_models_scale(self, base: Any, device: torch.device) -> EncodedLayout:
         return self.encoded.mapped(lambda z: base.process_latent_in(z.to(device, torch.float32)))
+
+
+def _warn(plan: Plan, guider: Any, options: dict[str, Any]) -> None:
+    """What the user has connected and this run does not use."""
+    sampling = guider.inner_model.model_sampling
+    sigma = schedule_of(sampling, plan.config.steps).sigma(highest_level(plan))
+    lines = [*never_acting(guider.conds, options, sampling, sigma), *unused(plan, options, OPTION)]
+    for line in lines:
+        remark(line)
 
 
 def _report(event: Event, callback: Callable[[int, Tensor, Tensor, int], object] | None) -> None:

@@ -11,7 +11,15 @@ import os
 import traceback
 from typing import Any
 
-from native_cases import agreement, cleanliness, composed, guests, loading, separate  # noqa: F401  (they register their cases)
+from native_cases import (  # noqa: F401  (they register their cases)
+    agreement,
+    cleanliness,
+    composed,
+    guests,
+    loading,
+    patches,
+    separate,
+)
 from native_cases.common import CASES
 
 if __name__ == "__main__":

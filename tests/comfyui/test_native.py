@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +85,46 @@ def test_other_patches(case: dict[str, float]) -> None:
     assert case["attn1"] == case["attn2"] == case["layers"] * case["calls"]
     assert case["replaced"] == case["calls"]
     assert case["finite"] == 1 and case["left"] == 2
+
+
+PATCHES = Path(__file__).resolve().parents[2] / "docs" / "patches.md"
+KINDS = dict(re.findall(r"^\| `(\w+)` \| ([\w ]+) \|", PATCHES.read_text(encoding="utf-8"), re.M))
+
+
+def test_core_patches(case: dict[str, Any]) -> None:
+    """docs/patches.md says of every patch what it does, and the node says which have no effect."""
+    assert case.pop("afterwards") == 0
+    assert set(case) == set(KINDS) and len(case) >= 25
+    for name, result in case.items():
+        if KINDS[name] == "refused":
+            assert "no timesteps" in result["refused"], (name, result)
+        elif KINDS[name] == "no effect":
+            assert result["change"] == 0 and len(result["said"]) == 1, (name, result)
+        else:
+            assert KINDS[name] == "works" and result["finite"] and result["change"] > 1e-4, (name, result)
+            assert all("Attention is not modulated" in line for line in result["said"]), (name, result)
+    for name in ("HyperTile", "TomePatchModel"):
+        assert "merges attention tokens" in case[name]["said"][0]
+
+
+def test_guidance_as_the_hosts(case: dict[str, float]) -> None:
+    """RescaleCFG, PAG, SAG and the others: the same as sampling_function makes of the same state."""
+    assert len(case) >= 12 and max(case.values()) < 1e-5, case
+
+
+def test_patches_of_one_prompt(case: dict[str, Any]) -> None:
+    assert case["rows"] == [[0], [0, 1]] and case["positive"]
+
+
+def test_perturbed_attention_is_modulated(case: dict[str, float]) -> None:
+    assert case["masses"] == case["calls"] == 0 and case["change"] > 1e-4
+
+
+def test_early_ranges(case: dict[str, list[str]]) -> None:
+    for name, words in (("early", "A positive prompt is limited to the first 30%"), ("shrink", "ends at 35%")):
+        (line,) = case[name]
+        assert words in line and "begins at 40%" in line
+    assert case["late"] == []
 
 
 def test_control_and_areas(case: dict[str, float]) -> None:

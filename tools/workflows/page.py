@@ -11,7 +11,7 @@ GAP, BETWEEN = 64, 120
 SIZES = {
     "SOW_LoadDemoModel": (280, 130),
     "SOW_LoadExample": (280, 130),
-    "SOW_Layout": (420, 1300),
+    "SOW_Layout": (420, 1400),
     "SOW_KSampler": (320, 800),
     "SOW_OfflinePlanner": (420, 1400),
     "SOW_GeminiPlanner": (420, 1500),

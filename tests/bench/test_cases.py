@@ -43,8 +43,9 @@ def test_the_condition_fits_and_shows_the_face(cases):
 
 
 def test_hard_cases_are_smaller(cases):
-    for group in cases.values():
-        assert [c.condition.box.width for c in group] == [64, 64, 64, 48, 64, 64]
+    for setting, group in cases.items():
+        widths = [40] * 6 if setting == "small" else [64, 64, 64, 48, 64, 64]
+        assert [c.condition.box.width for c in group] == widths
         assert [c.hard for c in group] == [False, False, False, True, False, False]
 
 

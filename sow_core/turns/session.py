@@ -14,6 +14,7 @@ from torch import Tensor
 from .. import __version__
 from ..errors import SowError
 from ..memory import is_out_of_memory
+from ..method import prompt_syntax
 from ..method.box import Box
 from ..method.condition import Condition, check_size, make_layout, to_picture, to_tensor
 from ..method.plan import SowConfig
@@ -207,6 +208,8 @@ def next_turn(
     turn = measured(turn, canvas, images[best])
     for note in turn.notes:
         say(f"note: {note}")
+    if said := prompt_syntax.note({"the prompt": turn.prompt}):
+        say(said)
     png = png_bytes(to_picture(images[best]))
     record = Record(
         state.next_id,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .pipeline.made import Made
     from .pipeline.model import Model, load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["PRESETS", "Box", "Made", "Model", "SowConfig", "SowError", "load", "preset"]
 
 _HOME = {

@@ -21,6 +21,7 @@ NODE_MODULES = (
     "example_nodes",
     "planning_nodes",
     "separate_nodes",
+    "turn_nodes",
 )
 """In the order in which menus and documentation list them. New modules are appended."""
 

@@ -28,7 +28,7 @@ LEVELS = (2, 4)
 DRAWS = 2
 LARGEST_GRID = 32
 """Sides of the attention layers that are read, in cells: finer ones follow textures, not things."""
-SHARE = 0.5
+SHARE = 0.55
 """Of the highest value: where a thing ends."""
 SMALLEST, LARGEST = 0.004, 0.8
 """Share of the picture that a thing can cover: else the attention has found nothing."""

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 SHRINK = 2
 """px that a known thing's box loses before it is spared: boxes are drawn generously."""
-CHANGED = 0.12
-"""Difference (0..1, largest of the colours) from which on a pixel counts as painted anew."""
+CHANGED = 0.1, 0.4
+"""Difference (0..1, largest of the colours) from which on a pixel counts as painted anew: at least the first, and this
+share of what the strongest 5 % of the changed pixels have, so that a shadow is no part of its thing."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,10 @@ def measured(turn: Turn, canvas: Canvas, after: Tensor) -> Turn:
     thing = next((t for t in turn.things if t.name == turn.fresh), None)
     if thing is None or not turn.fresh:
         return turn
-    changed = ((after - canvas.picture).abs().amax(0) > CHANGED).float()
+    difference = (after - canvas.picture).abs().amax(0)
+    strong = difference[difference > CHANGED[0]]
+    top = float(strong.quantile(0.95)) if len(strong) else 0.0
+    changed = (difference > max(CHANGED[0], CHANGED[1] * top)).float()
     share = float(changed.sum() / canvas.free.sum())
     box = thing.box if share < 0.05 else _bulk(changed)
     if box is None or (thing.box is not None and box.intersect(thing.box).area == 0):

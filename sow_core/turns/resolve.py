@@ -110,6 +110,12 @@ def checked(turn: Turn, frame: tuple[int, int], masked: bool = False) -> Turn:
     return replace(turn, regions=clipped, notes=notes)
 
 
+def _body_part(name: str) -> str:
+    """Which kind of thing that is worn on a head this is, or the name's last word."""
+    last = name.split()[-1] if name else ""
+    return _LIKE.get(last, last)
+
+
 def _under(box: Box, regions: Sequence[Box]) -> bool:
     """Whether a thing is what a region lies on: glasses on a face."""
     return any(2 * box.intersect(region).area > region.area for region in regions)
@@ -135,10 +141,11 @@ class _Resolver:
             self.things = placed(self.things, fresh, self.own)
         if self.list is not None and self.said.kind != "background" and self.things:
             prompt = captions.as_list(self.things, *self.list)
+        part = self.said.kind in ("make", "remove") or _body_part(self.said.thing) in _BODY
         spared = tuple(
             t.box
             for t in self.things
-            if t.box and t.name != fresh and not _under(t.box, [self.own] if self.own else regions)
+            if t.box and t.name != fresh and not (part and _under(t.box, [self.own] if self.own else regions))
         )
         return Turn(
             text,
@@ -244,8 +251,7 @@ class _Resolver:
         return box
 
     def _new_box(self, name: str) -> Box:
-        part = name.split()[-1]
-        part = _LIKE.get(part, part)
+        part = _body_part(name)
         if part in _BODY and not self.said.relations and not self.said.places:
             head = next((t.box for t in self.things if t.box and t.name.split()[-1] in HEADS), None)
             head = head or self._located("face")

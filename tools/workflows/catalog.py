@@ -367,6 +367,79 @@ def separate(graph: Graph) -> None:
          "checkpoint that merges things, at strengths of 0.1 to 0.3, *depth* 2.", 380)
 
 
+def three_turns(column: Column, loader: Node, ports: tuple[str, str, str], picture: Any,
+                turns: tuple[dict[str, Any], ...]) -> tuple[Column, Node]:
+    """SOW Turn after SOW Turn, each fed by the one before."""
+    image, history, node = picture, None, None
+    for number, values in enumerate(turns, start=1):
+        more = {} if history is None else {"history": history}
+        node = column.add("SOW_Turn", f"Turn {number}", model=loader.out(ports[0]), clip=loader.out(ports[1]),
+                          vae=loader.out(ports[2]), image=image, seed_control="fixed", **more, **values)
+        image, history = node.out("image"), node.out("history")
+        column.group(f"Turn {number}", RUN)
+        column = column.next()
+    assert node is not None
+    return column, node
+
+
+def turns_demo(graph: Graph) -> None:
+    words = "a blue sphere on a gray floor"
+    first = Column(graph, 0)
+    model = first.add("SOW_LoadDemoModel")
+    empty = first.add("EmptyLatentImage", width=128, height=128, batch_size=1)
+    first.group("Model", MODEL)
+    second = first.next()
+    positive, negative = prompts(second, model.out("CLIP"), words)
+    sampler = second.add("KSampler", "First picture", model=model.out("MODEL"), positive=positive.out(),
+                         negative=negative.out(), latent_image=empty.out(), seed=4, seed_control="fixed", steps=10,
+                         cfg=DEMO_CFG, sampler_name="ddim", scheduler="ddim_uniform")
+    start = second.add("VAEDecode", samples=sampler.out(), vae=model.out("VAE"))
+    second.group("A picture to begin with", PICTURE)
+    usual = {"cfg": DEMO_CFG, "feather": 4}
+    last, node = three_turns(second.next(), model, ("MODEL", "CLIP", "VAE"), start.out(), (
+        usual | {"instruction": "add a red cube right of the blue sphere", "prompt": words, "seed": 1,
+                 "things": SPHERE},
+        usual | {"instruction": "add a green cylinder right of the red cube", "seed": 1},
+        usual | {"instruction": "make the cube yellow", "seed": 1},
+    ))  # fmt: skip
+    last.add("SaveImage", images=node.out("image"), filename_prefix="sow_turns")
+    sheet = last.add("SOW_TurnsSheet", history=node.out("history"))
+    last.add("PreviewImage", "Every turn", images=sheet.out("sheet"))
+    last.group("Result", RESULT)
+    note(graph,
+         "## One instruction after another\nNothing to download.\n\n1. Press **Run**: three turns, each changes one "
+         "place. Outside of it no pixel differs.\n2. Change an instruction: *remove the sphere*, *replace the cube "
+         "with a purple sphere*, *move the cylinder to the left*.\n3. For another turn copy the last **SOW Turn** and "
+         "connect *image* and *history*.\n\n*things* tells where the first picture's sphere is, since no turn made it; "
+         "if you change that picture, change its box. The demo model knows at most four objects.", 460)
+
+
+def turns_checkpoint(graph: Graph) -> None:
+    first = Column(graph, 0)
+    loader = first.add("CheckpointLoaderSimple", ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
+    cat = first.add("SOW_LoadExample", example="cat")
+    photo = first.add("ImageScale", image=cat.out("image"), upscale_method="lanczos", width=512, height=512,
+                      crop="center")
+    first.group("Model and a photograph", MODEL)
+    last, node = three_turns(first.next(), loader, ("MODEL", "CLIP", "VAE"), photo.out(), (
+        {"instruction": "add a hat", "prompt": "a photo of a cat", "seed": 1, "regions": "160,16,200,128"},
+        {"instruction": "make the hat red", "seed": 1},
+        {"instruction": "change the background to a flower garden", "seed": 1, "things": "cat=64,64,384,448"},
+    ))  # fmt: skip
+    last.add("SaveImage", images=node.out("image"), filename_prefix="sow_turns")
+    sheet = last.add("SOW_TurnsSheet", history=node.out("history"))
+    last.add("PreviewImage", "Every turn", images=sheet.out("sheet"))
+    last.group("Result", RESULT)
+    note(graph,
+         "## One instruction after another, on a photograph\n1. Choose a Stable Diffusion 1.5 checkpoint.\n2. Give a "
+         "picture of your own, 512x512, and say in *prompt* of the first turn all that it shows.\n3. Say what is to "
+         "change; in *regions* where (x,y,width,height in pixels), or connect a mask.\n4. Press **Run**.\n\n*planner* "
+         "gemini finds the places by itself; it sends picture and text to Google.", 420)
+
+
+SPHERE = "blue sphere=48,60,34,34"
+"""Where the first picture's sphere is, with the workflow's seed."""
+
 WORKFLOWS: dict[str, Callable[[Graph], None]] = {
     "01_keep_a_face_no_download": demo,
     "02_planned_by_rules_no_download": planner_offline,
@@ -376,7 +449,9 @@ WORKFLOWS: dict[str, Callable[[Graph], None]] = {
     "06_parts_for_custom_sampling_no_download": composable,
     "07_diffusers_no_download": diffusers,
     "08_things_apart_no_download": separate,
+    "09_one_instruction_after_another_no_download": turns_demo,
     "20_photo_checkpoint_lora": checkpoint_lora,
     "21_planned_by_gemini_checkpoint": planner_gemini,
+    "22_instructions_on_a_photo_checkpoint": turns_checkpoint,
 }
 """By name, as the template browser shows it: what runs as it is comes first."""

@@ -46,13 +46,15 @@ def prepare(workflow: dict[str, Any]) -> dict[str, Any]:
     for node in workflow.values():  # a CLIP only refines how a planner counts words
         if "Planner" in node["class_type"]:
             node["inputs"].pop("clip", None)
-    layout = next(n for n, node in workflow.items() if node["class_type"] == "SOW_Layout")
+    shown = {"SOW_Layout": 1, "ImageScale": 0}  # the layout, or the photograph where there is none
+    layout = next(n for kind in shown for n, node in workflow.items() if node["class_type"] == kind)
+    port = shown[workflow[layout]["class_type"]]
     kept, todo = set(), [layout]
     while todo:
         kept.add(todo[-1])
         todo += [v[0] for v in workflow[todo.pop()]["inputs"].values() if isinstance(v, list)]
     made = {n: node for n, node in workflow.items() if n in kept}
-    made["1000"] = {"class_type": "SaveImage", "inputs": {"images": [layout, 1], "filename_prefix": "sow_layout"}}
+    made["1000"] = {"class_type": "SaveImage", "inputs": {"images": [layout, port], "filename_prefix": "sow_layout"}}
     return made
 
 

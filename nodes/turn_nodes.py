@@ -1,0 +1,115 @@
+"""SOW Turn and SOW Turns Sheet: a picture changed by one instruction after another."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from . import remarks
+from . import sockets as S
+from . import turns as T
+from .settings import advice_of, seeds_from
+
+SowHistory = io.Custom("SOW_HISTORY")
+"""A `turns.History`."""
+
+
+class SOWTurn(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SOW_Turn",
+            display_name="SOW Turn",
+            category="SOW/turns",
+            description="Changes one place of a picture by an instruction: add a red cube left of the blue sphere, "
+                        "remove the hat, make the hair blond, change the background to a forest. Everything else stays "
+                        "as it is, to the last pixel. Chain one node per turn.",
+            search_aliases=["edit by instruction", "instruct pix2pix", "inpaint", "add object", "remove object",
+                            "change background", "multi-turn", "kontext"],
+            inputs=[
+                io.Model.Input("model", tooltip="An SD 1.x, SD 2.x or SDXL checkpoint, LoRAs included. It is not "
+                                                "changed."),
+                io.Clip.Input("clip", tooltip="Its CLIP: the node encodes the prompt of the whole picture itself."),
+                io.Vae.Input("vae", tooltip="The VAE of the same checkpoint."),
+                io.Image.Input("image", tooltip="The picture before this turn, one picture, sides a multiple of 8."),
+                io.String.Input("instruction", default="", multiline=True,
+                                tooltip="One change: add, remove, move, replace, make ..., change the background. Say "
+                                        "where with left of, right of, in front of, behind, above, below, on, next to, "
+                                        "between, or at the top left and so on."),
+                io.String.Input("prompt", default="", multiline=True,
+                                tooltip="All that the picture shows before this turn. Needed in the first turn, then "
+                                        "it comes from the history. A new thing appears only if the prompt describes "
+                                        "the whole picture, so the node keeps editing this text."),
+                S.seed_input(),
+                S.cfg_input(),
+                io.String.Input("regions", default="", multiline=True,
+                                tooltip="What may change: x,y,width,height in pixels, one box a line. Empty: worked "
+                                        "out from the instruction and the history."),
+                io.String.Input("things", default="", multiline=True,
+                                tooltip="Where things are, one a line: blue sphere=24,40,36,36. Needed for things of "
+                                        "a picture that no turn has made."),
+                io.Int.Input("candidates", default=1, min=1, max=16,
+                             tooltip="Pictures to choose from. They share the inversion, so that each further one "
+                                     "costs less."),
+                io.Int.Input("pick", default=0, min=-1, max=15,
+                             tooltip="Which candidate the history goes on from; it comes first in the batch. -1: the "
+                                     "demo world's learned match chooses, which knows the demo model's pictures only."),
+                io.Int.Input("feather", default=8, min=0, max=64,
+                             tooltip="Pixels inside the region over which old and new blend. The demo model's small "
+                                     "pictures want 4."),
+                io.Combo.Input("planner", options=["offline", "gemini", "profile"], default="offline",
+                               tooltip="Who reads the instruction. offline: rules, nothing is sent. gemini: the "
+                                       "picture, at most 512 px, and the texts go to Google. profile: to the service "
+                                       "that the config file names."),
+                io.String.Input("profile", default="", tooltip="The name in the planners' config file, where planner "
+                                                               "is profile."),
+                io.Mask.Input("mask", optional=True, tooltip="What may change, white, of the picture's size, instead "
+                                                             "of regions."),
+                io.String.Input("new_prompt", default="", optional=True, multiline=True,
+                                tooltip="The whole picture after this turn, instead of the text that is worked out. "
+                                        "With it and a region any instruction will do."),
+                SowHistory.Input("history", optional=True, tooltip="From the SOW Turn before: it knows what is where."),
+            ],
+            outputs=[
+                io.Image.Output("edited", display_name="image",
+                                tooltip="The picture after the turn; with several candidates the picked one comes "
+                                        "first."),
+                SowHistory.Output("after", display_name="history",
+                                  tooltip="For the next SOW Turn and SOW Turns Sheet."),
+                io.Mask.Output("region", tooltip="What could change; outside it no pixel differs."),
+                io.String.Output("told", display_name="prompt", tooltip="The whole picture after the turn in words."),
+                io.String.Output("report", tooltip="What was understood, where, and every note."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, clip, vae, image, instruction, prompt, seed, cfg, regions, things, candidates, pick,
+                feather, planner, profile, mask=None, new_prompt="", history=None) -> io.NodeOutput:
+        past = T.begin(image, prompt, T.read_things(things), history)
+        free = T.free_of(mask, past.scene.frame)
+        turn = T.plan(past, instruction, T.read_regions(regions) if free is None else (), new_prompt, planner, profile,
+                      free is not None)
+        made = T.take_turn(model, clip, vae, past, turn, free, advice_of(model), seeds_from(seed, candidates), cfg,
+                           feather, pick)
+        remarks.show(made.report.split("\n"))
+        return io.NodeOutput(*made)
+
+
+class SOWTurnsSheet(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SOW_TurnsSheet",
+            display_name="SOW Turns Sheet",
+            category="SOW/turns",
+            description="Every picture of a history on one sheet, each with its instruction.",
+            search_aliases=["contact sheet", "history", "multi-turn"],
+            inputs=[SowHistory.Input("history", tooltip="From the last SOW Turn.")],
+            outputs=[io.Image.Output("sheet", tooltip="The sheet, for Preview Image or Save Image.")],
+        )
+
+    @classmethod
+    def execute(cls, history) -> io.NodeOutput:
+        return io.NodeOutput(T.sheet(history))
+
+
+NODES = [SOWTurn, SOWTurnsSheet]

@@ -1,0 +1,179 @@
+"""Turns on the host's own models: the history that travels between nodes, and one turn of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..sow_core.errors import SowError
+from ..sow_core.method.advice import Advice
+from ..sow_core.method.box import Box
+from ..sow_core.turns.painting import EditOptions, laid_back, make_canvas, make_edit_layout, measured
+from ..sow_core.turns.presets import edit_config, edit_options
+from ..sow_core.turns.resolve import Scene, Turn, resolve
+from ..sow_core.turns.things import Thing
+from .layout import picture_of, to_image
+
+BY_MATCH = -1
+"""The value of `pick` that leaves the choice to the demo world's match."""
+
+
+class Step(NamedTuple):
+    """One turn of a history: what was said, and the picture [3, H, W] after it."""
+
+    label: str
+    picture: Tensor
+
+
+@dataclass(frozen=True)
+class History:
+    """What a SOW_HISTORY carries: the scene after the last turn, and every picture with its instruction."""
+
+    scene: Scene
+    steps: tuple[Step, ...]
+
+
+class Made(NamedTuple):
+    """images [N, H, W, 3]: the candidates, the picked one first, or the match's choice alone; mask [1, H, W]: free."""
+
+    images: Tensor
+    history: History
+    mask: Tensor
+    prompt: str
+    report: str
+
+
+def read_things(text: str) -> tuple[Thing, ...]:
+    """One a line: "blue sphere=24,40,36,36". Raises SowError."""
+    return tuple(Thing.parse(line) for line in text.splitlines() if line.strip())
+
+
+def read_regions(text: str) -> tuple[Box, ...]:
+    """One box a line, x,y,width,height in px. Raises SowError."""
+    return tuple(Box.parse(line, "region") for line in text.splitlines() if line.strip())
+
+
+def free_of(mask: Tensor | None, frame: tuple[int, int]) -> Tensor | None:
+    """A host MASK as what may change [H, W]; Load Image's empty 64 x 64 mask counts as none. Raises SowError."""
+    if mask is None:
+        return None
+    plane = mask.reshape(-1, *mask.shape[-2:])[0].float().cpu()
+    if tuple(plane.shape) == (64, 64) != (frame[1], frame[0]) and not plane.any():
+        return None
+    if tuple(plane.shape) != (frame[1], frame[0]):
+        got = f"{plane.shape[1]}x{plane.shape[0]}"
+        raise SowError(f"Bad mask size. Expected {frame[0]}x{frame[1]}, as the picture, got {got}.")
+    return plane
+
+
+def begin(image: Tensor, prompt: str, things: Sequence[Thing], history: History | None) -> History:
+    """The history up to this turn. Raises SowError where it does not fit the picture."""
+    picture = picture_of(image, "image", "pick one picture of the batch")
+    height, width = picture.shape[-2:]
+    if width % 8 or height % 8:
+        raise SowError(f"Bad image size {width}x{height}: expected multiples of 8; scale or crop the picture first.")
+    for thing in things:
+        if thing.box is not None and not thing.box.inside(width, height):
+            raise SowError(f"The box {thing.box} of the {thing.name} leaves the {width}x{height} picture.")
+    if history is None:
+        first = Step(prompt.strip() or "a picture", picture)
+        return History(Scene((width, height), prompt.strip(), tuple(things)), (first,))
+    if history.scene.frame != (width, height):
+        expected = "x".join(map(str, history.scene.frame))
+        raise SowError(f"Bad image size. Expected {expected}, as the history, got {width}x{height}.")
+    named = {t.name for t in things}
+    if not torch.equal(history.steps[-1].picture, picture):  # another node has worked on it in between
+        history = replace(history, steps=(*history.steps[:-1], Step(history.steps[-1].label, picture)))
+    known = (*(t for t in history.scene.things if t.name not in named), *things)
+    return replace(history, scene=Scene(history.scene.frame, prompt.strip() or history.scene.prompt, known))
+
+
+def plan(
+    history: History, instruction: str, regions: Sequence[Box], new_prompt: str, planner: str, profile: str,
+    masked: bool,
+) -> Turn:
+    """What the instruction means, by the rules or by a language model. Raises SowError."""
+    if not instruction.strip():
+        raise SowError("No instruction: write one change, for example: add a hat.")
+    if planner == "offline":
+        return resolve(instruction, history.scene, regions, new_prompt, None, masked)
+    from comfy import model_management
+
+    from ..sow_core.method.condition import to_picture
+    from ..sow_core.planning.errors import PlannerError
+    from ..sow_core.turns.asking import ask_turn
+    from .planning import host_config
+
+    try:
+        return ask_turn(history.scene, instruction, to_picture(history.steps[-1].picture),
+                        "gemini" if planner == "gemini" else profile, regions, new_prompt, masked, host_config(),
+                        model_management.processing_interrupted)  # fmt: skip
+    except PlannerError as error:
+        if error.kind == "cancelled":
+            model_management.throw_exception_if_processing_interrupted()
+        raise
+
+
+def take_turn(
+    model: Any,
+    clip: Any,
+    vae: Any,
+    history: History,
+    turn: Turn,
+    mask: Tensor | None,
+    advice: Advice | None,
+    seeds: Sequence[int],
+    cfg: float,
+    feather: int,
+    pick: int,
+) -> Made:
+    """Paint a turn on the host's model. mask [H, W]: what may change, instead of the turn's regions."""
+    from .native import sample_layout
+
+    before = history.steps[-1].picture
+    told = advice or Advice()
+    config = edit_config(told, [f"guidance={cfg}"])
+    options = replace(edit_options(told, history.scene.frame, feather, None), most=told.most_things or 0)
+    canvas = make_canvas(before, turn, options, mask)
+    positive = clip.encode_from_tokens_scheduled(clip.tokenize(canvas.prompt))
+    negative = clip.encode_from_tokens_scheduled(clip.tokenize(options.negative))
+    made = sample_layout(model, positive, negative, vae, make_edit_layout(canvas, config), config, list(seeds)).images
+    return finish(history, turn, canvas, made.movedim(-1, 1).float().cpu(), options, pick)
+
+
+def finish(history: History, turn: Turn, canvas: Any, made: Tensor, options: EditOptions, pick: int) -> Made:
+    """The candidates [N, 3, H, W] with the picture before laid back, one of them chosen, and the history after it."""
+    images = laid_back(canvas, made, options.feather)
+    lines = [f"instruction: {turn.instruction}", f"prompt: {turn.prompt}"]
+    chosen = pick
+    if pick == BY_MATCH and len(images) > 1:
+        from ..sow_core.turns.match import choose
+        from ..sow_core.turns.match_net import DemoMatch
+
+        chosen, scores = choose(DemoMatch.load(), canvas.picture, history.scene.prompt, turn, images, canvas.free)
+        lines.append("match: " + ", ".join(f"{s:.3f}" for s in scores) + f"; candidate {chosen}")
+    chosen = max(chosen, 0)
+    if chosen >= len(images):
+        raise SowError(f"Bad pick {chosen}: there are {len(images)} candidates, 0 is the first.")
+    turn = measured(turn, canvas, images[chosen])
+    lines += [f"region: {region}" for region in turn.regions]
+    lines += [f"{t.name}: {t.box or 'place not known'}" for t in turn.things]
+    lines += [f"note: {note}" for note in turn.notes]
+    scene = Scene(history.scene.frame, turn.prompt, turn.things)
+    after = History(scene, (*history.steps, Step(turn.instruction, images[chosen])))
+    others = [] if pick == BY_MATCH else [images[:chosen], images[chosen + 1 :]]
+    shown = torch.cat([images[chosen : chosen + 1], *others])
+    return Made(shown.movedim(1, -1).contiguous(), after, canvas.free[None], turn.prompt, "\n".join(lines))
+
+
+def sheet(history: History) -> Tensor:
+    """IMAGE [1, H, W, 3]: every picture of a history with its instruction."""
+    from ..sow_core.method.condition import to_picture, to_tensor
+    from ..sow_core.pictures.sheet import contact_sheet
+
+    tiles = [(f"{n} {step.label}", to_picture(step.picture)) for n, step in enumerate(history.steps)]
+    return to_image(to_tensor(contact_sheet(tiles)))

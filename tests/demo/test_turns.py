@@ -1,0 +1,86 @@
+"""Turns on the embedded model: what is asked appears where it was planned, and nothing else changes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sow_core.assets import asset_folder
+from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.method.box import Box
+from sow_core.turns import grounding
+from sow_core.turns.painting import measured
+from sow_core.turns.presets import edit_config, edit_options
+from sow_core.turns.resolve import Scene, resolve
+from sow_core.turns.session import painted
+from sow_core.turns.things import Thing
+from tools.demo_model import world
+from tools.demo_model.captions import cube_caption
+from tools.demo_model.cubes import Thing as Cube
+from tools.demo_model.judges import Judges
+
+FRAME = (128, 128)
+CUBE = Cube("cube", "red", 30, 100, 15.5)
+BOX = Box(14, 72, 37, 32)
+
+
+@pytest.fixture(scope="module")
+def judges() -> Judges:
+    return Judges.load(asset_folder("models") / "demo" / "judges")
+
+
+@pytest.fixture
+def scene() -> tuple[torch.Tensor, Scene]:
+    image = torch.from_numpy(world.draw_cubes((CUBE,)).copy()).float().permute(2, 0, 1) / 255
+    return image, Scene(FRAME, cube_caption((CUBE,)), (Thing("red cube", BOX),))
+
+
+def turn(
+    demo: DiffusersBackend, picture: torch.Tensor, scene: Scene, text: str
+) -> tuple[torch.Tensor, Scene, torch.Tensor]:
+    advice = demo.parts.recommended
+    planned = resolve(text, scene)
+    options = edit_options(advice, FRAME, None, None)
+    images, canvas = painted(demo, picture, planned, None, edit_config(advice), options, [1])
+    planned = measured(planned, canvas, images[0])
+    return images[0], Scene(FRAME, planned.prompt, planned.things), canvas.free
+
+
+def test_a_scene_built_in_turns(
+    demo: DiffusersBackend, judges: Judges, scene: tuple[torch.Tensor, Scene]
+) -> None:
+    picture, known = scene
+    asked = ["red cube"]
+    hits = []
+    for text, name in (("add a blue sphere right of the red cube", "blue sphere"),
+                       ("add a green cylinder behind the blue sphere", "green cylinder")):  # fmt: skip
+        after, known, free = turn(demo, picture, known, text)
+        assert torch.equal(after[:, free < 0.5], picture[:, free < 0.5]), "outside the region no bit changes"
+        picture, asked = after, [*asked, name]
+        found = [t.name for t in judges.objects(picture[None])[0]]
+        hits.append(len(set(asked) & set(found)) / len(asked))
+    assert hits[0] == 1.0 and hits[1] > 0.6
+    boxes = {t.name: t.box for t in known.things}
+    assert boxes["blue sphere"].center[0] > boxes["red cube"].center[0]
+
+
+def test_a_thing_goes_and_another_colour_comes(
+    demo: DiffusersBackend, judges: Judges, scene: tuple[torch.Tensor, Scene]
+) -> None:
+    picture, known = scene
+    after, known, _ = turn(demo, picture, known, "make the red cube blue")
+    assert [t.name for t in judges.objects(after[None])[0]] == ["blue cube"]
+    assert known.prompt == "a blue cube on a gray floor"
+
+
+def test_words_are_found_by_the_models_attention(demo: DiffusersBackend) -> None:
+    things = (CUBE, Cube("sphere", "blue", 90, 90, 15.0))
+    picture = torch.from_numpy(world.draw_cubes(things).copy()).float().permute(2, 0, 1) / 255
+    prompt = cube_caption(things)
+    for thing, name in zip(things, ("red cube", "blue sphere"), strict=True):
+        box = grounding.locate(demo, picture, prompt, name)
+        x0, y0, x1, y1 = thing.box
+        x, y = box.center
+        assert x0 - 8 < x < x1 + 8 and y0 - 8 < y < y1 + 8, (name, box)
+    hooks = [m for m in demo.parts.unet.modules() if m._forward_hooks]
+    assert not hooks, "the model is as it was"

@@ -1,0 +1,83 @@
+"""SOW Turn's plain functions: the history between nodes. The sampling itself is tested in ComfyUI."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from .pack import part, run_node, sow_error
+
+T = part("nodes.turns")
+Box = part("sow_core.method.box").Box
+Options = part("sow_core.turns.painting").EditOptions
+PROMPT = "a red cube and a blue cube on a gray floor"
+THINGS = "red cube=8,40,24,24\n\nblue cube=60,44,24,24"
+
+
+@pytest.fixture
+def image():
+    return torch.rand(1, 72, 96, 3, generator=torch.Generator().manual_seed(0))
+
+
+def begin(image, prompt=PROMPT, things=THINGS, history=None):
+    return T.begin(image, prompt, T.read_things(things), history)
+
+
+def turn(history, image, instruction, pick=0, candidates=2):
+    planned = T.plan(history, instruction, (), "", "offline", "", False)
+    canvas = part("sow_core.turns.painting").make_canvas(history.steps[-1].picture, planned, Options(feather=4))
+    made = torch.rand(candidates, 3, 72, 96, generator=torch.Generator().manual_seed(1))
+    return T.finish(history, planned, canvas, made, Options(feather=4), pick)
+
+
+def test_a_chain_of_turns_keeps_everything_else(image):
+    first = turn(begin(image), image, "make the red cube yellow")
+    kept = first.mask[0] < 0.5
+    assert torch.equal(first.images[0][kept], image[0][kept]) and first.images.shape == (2, 72, 96, 3)
+    after = begin(first.images[:1], "", "", first.history)
+    second = turn(after, image, "remove the blue cube")
+    assert second.prompt == "a yellow cube on a gray floor"
+    assert [s.label for s in second.history.steps] == [PROMPT, "make the red cube yellow", "remove the blue cube"]
+    assert "instruction: remove" in second.report
+    sheet = run_node("SOW_TurnsSheet", history=second.history).args[0]
+    assert sheet.shape[0] == 1 and sheet.shape[-1] == 3
+
+
+def test_the_picked_candidate_comes_first_and_goes_on(image):
+    zero, one = (turn(begin(image), image, "remove the blue cube", pick) for pick in (0, 1))
+    assert torch.equal(zero.images[0], one.images[1]) and torch.equal(one.images[0], zero.images[1])
+    assert torch.equal(one.history.steps[-1].picture, one.images[0].movedim(-1, 0))
+
+
+def test_a_picture_that_was_changed_in_between_is_taken(image):
+    made = turn(begin(image), image, "remove the blue cube").history
+    other = torch.zeros(1, 72, 96, 3)
+    assert torch.equal(begin(other, "", "", made).steps[-1].picture, torch.zeros(3, 72, 96))
+
+
+def test_masks():
+    assert T.free_of(None, (96, 72)) is None and T.free_of(torch.zeros(1, 64, 64), (96, 72)) is None
+    assert T.free_of(torch.ones(1, 72, 96), (96, 72)).shape == (72, 96)
+    with pytest.raises(sow_error(), match="Bad mask size. Expected 96x72"):
+        T.free_of(torch.ones(1, 72, 90), (96, 72))
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda im: begin(im[:, :70]), "multiples of 8"),
+        (lambda im: begin(torch.cat([im, im])), "Bad image batch"),
+        (lambda im: begin(im, things="cube=90,0,50,9"), "leaves the 96x72"),
+        (lambda im: begin(im, things="cube"), "Bad --thing|Bad thing"),
+        (lambda im: begin(torch.zeros(1, 64, 64, 3), "", "", begin(im)), "Expected 96x72, as the history"),
+        (lambda im: turn(begin(im), im, " "), "No instruction"),
+        (lambda im: turn(begin(im), im, "whirl"), "Cannot read the instruction"),
+        (lambda im: turn(begin(im, ""), im, "remove the blue cube"), "no prompt"),
+        (lambda im: turn(begin(im), im, "remove the blue cube", 5), "Bad pick 5"),
+        (lambda im: T.read_regions("1,2,3"), "Bad region"),
+    ],
+)
+def test_errors_are_one_line(image, act, words):
+    with pytest.raises(sow_error(), match=words) as error:
+        act(image)
+    assert "\n" not in str(error.value)

@@ -397,9 +397,9 @@ def turns_demo(graph: Graph) -> None:
     second.group("A picture to begin with", PICTURE)
     usual = {"cfg": DEMO_CFG, "feather": 4}
     last, node = three_turns(second.next(), model, ("MODEL", "CLIP", "VAE"), start.out(), (
-        usual | {"instruction": "add a red cube right of the blue sphere", "prompt": words, "seed": 1,
+        usual | {"instruction": "add a red cube left of the blue sphere", "prompt": words, "seed": 1,
                  "things": SPHERE},
-        usual | {"instruction": "add a green cylinder right of the red cube", "seed": 1},
+        usual | {"instruction": "add a green cylinder in front of the blue sphere", "seed": 1},
         usual | {"instruction": "make the cube yellow", "seed": 1},
     ))  # fmt: skip
     last.add("SaveImage", images=node.out("image"), filename_prefix="sow_turns")
@@ -437,7 +437,7 @@ def turns_checkpoint(graph: Graph) -> None:
          "gemini finds the places by itself; it sends picture and text to Google.", 420)
 
 
-SPHERE = "blue sphere=48,60,34,34"
+SPHERE = "blue sphere=64,45,27,29"
 """Where the first picture's sphere is, with the workflow's seed."""
 
 WORKFLOWS: dict[str, Callable[[Graph], None]] = {

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sow_core.errors import SowError
-from sow_core.method.config import Predecessor, SowConfig
+from sow_core.method.config import MOST_CALLS, Predecessor, SowConfig
 from sow_core.method.overrides import override
 from sow_core.method.presets import PRESETS, preset
 from sow_core.method.strength import Modulation
@@ -44,7 +44,7 @@ def configs(draw: st.DrawFn) -> SowConfig:
         steps=steps,
         hi=hi,
         lo=lo,
-        cycles=draw(st.integers(0, 1000)),
+        cycles=draw(st.integers(0, min(1000, MOST_CALLS // (hi - lo)))),
         preserve=tuple(draw(st.lists(st.integers(0, lo - 1), max_size=4))) if lo else (),
         cycle_eta=draw(SHARE),
         refine_eta=draw(SHARE),

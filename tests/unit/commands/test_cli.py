@@ -86,7 +86,7 @@ def test_a_process_prints_one_line_and_no_noise_of_libraries(place, tiny):
     run = start("generate", *GOOD, "--model", "model", "--device", "cpu", cwd=place)
     out, err = run.communicate(timeout=120)
     assert (run.returncode, out) == (2, b"")
-    assert err.count(b"\n") == 1 and err.startswith(b"error: Cannot load model/unet")
+    assert err.count(b"\n") == 1 and err.startswith(b"error: model/unet/")
 
 
 def test_a_process_that_succeeds_says_only_what_it_wrote(place, tiny):

@@ -63,8 +63,14 @@ def load_folder(folder: str | Path) -> tuple[Any, Any, Any]:
 
 def read_floats(folder: Path) -> dict[str, Any]:
     """The safetensors weights of one part as float32. Raises SowError if there are none."""
+    import torch
+
     state = read_weights(folder)
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    # Copies: what safetensors gives is the file itself in memory, which goes bad when the file is written over.
+    return {
+        key: value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
+        for key, value in state.items()
+    }
 
 
 def check_loaded(part: str, missing: list[str], unexpected: list[str]) -> None:

@@ -38,7 +38,8 @@ def assemble(build: Callable[[], Any], folder: Path, dtype: torch.dtype | None) 
 
 
 def _as(value: Tensor, dtype: torch.dtype | None) -> Tensor:
-    return value.to(dtype) if dtype is not None and value.is_floating_point() else value
+    """A copy: what safetensors gives is the file itself in memory, which goes bad when the file is written over."""
+    return value.to(dtype if dtype is not None and value.is_floating_point() else value.dtype, copy=True)
 
 
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}

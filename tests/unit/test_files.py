@@ -68,6 +68,7 @@ def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
         check_writable(tmp_path / name)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such pipes here")
 def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SowError, match="no ordinary file"):
@@ -96,9 +97,12 @@ def test_an_output_replaces_only_what_was_made_here(tmp_path: Path) -> None:
 
 def test_an_output_is_never_an_input(tmp_path: Path) -> None:
     made = atomic_write(tmp_path / "a.png", png_bytes(Image.new("RGB", (8, 8))))
-    (tmp_path / "soft.png").symlink_to(made)
+    names = ["a.png", "../" + tmp_path.name + "/a.png", "hard.png"]
     os.link(made, tmp_path / "hard.png")
-    for name in ("a.png", "soft.png", "hard.png", "../" + tmp_path.name + "/a.png"):
+    if os.name != "nt":  # where a symbolic link takes a privilege
+        (tmp_path / "soft.png").symlink_to(made)
+        names.append("soft.png")
+    for name in names:
         with pytest.raises(SowError, match="it is an input, or another output"):
             check_outputs([tmp_path / name], [made])
     with pytest.raises(SowError, match="another output"):

@@ -16,7 +16,8 @@ from sow_core.errors import SowError
 
 Prompt = dict[str, dict[str, Any]]
 PACK = "comfyui-sow"
-START_LIMIT = 180.0
+START_LIMIT = 600.0
+"""Seconds; on a machine that is busy with something else a server takes minutes."""
 
 
 class Server:

@@ -105,17 +105,28 @@ def test_drag_in_draw_queue_and_see(page: Any, logs: Path) -> None:
     assert page.locator(".p-toast-message-error").count() == 0
 
 
+def test_a_drawn_box_wins_over_the_text_that_it_came_from(page: Any) -> None:
+    """The workflow carries its boxes as text too; what was drawn since is what the run took."""
+    placed = page.evaluate("async () => (await (await fetch('/history')).json())")
+    entry = list(placed.values())[-1]
+    layout = next(n for n, node in entry["prompt"][2].items() if node["class_type"] == "SOW_Layout")
+    (drawn,) = boxes(page)
+    (report,) = entry["outputs"][layout]["text"]
+    assert entry["prompt"][2][layout]["inputs"]["bboxes"].startswith("0.25,"), "the text is still there"
+    assert "The drawn boxes are used" in report or f"at {round(drawn['x'] / 8) * 8}," in report, report
+
+
 def test_a_bad_box_is_said_on_the_page(page: Any, logs: Path) -> None:
-    """A box outside the canvas, typed into the widget: the page shows the pack's own line, nothing runs."""
+    """A box outside the canvas, typed into the widget: the page shows the pack's own line, without a path."""
     page.evaluate(
         "() => { const n = window.app.graph._nodes.find(n => n.type === 'SOW_Layout');"
         " n.widgets.find(w => w.name === 'bboxes').value = '100,100,90,90'; }"
     )
     page.get_by_role("button", name="Run", exact=True).first.click()
-    page.wait_for_function(
-        "() => window.app.lastNodeErrors && Object.keys(window.app.lastNodeErrors).length > 0"
-    )
+    shown = page.get_by_text("outside the 128x128 canvas").first
+    shown.wait_for()
     page.wait_for_timeout(800)
     page.screenshot(path=logs / "4_error.png")
-    errors = page.evaluate("() => JSON.stringify(window.app.lastNodeErrors)")
-    assert "outside the 128x128 canvas" in errors, errors
+    line = shown.inner_text()
+    assert "SowError: The box 100,100,90,90 lies outside" in line and "/" not in line, line
+    assert page.get_by_text("1 ERROR", exact=True).count() == 1

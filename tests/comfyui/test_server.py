@@ -29,6 +29,8 @@ class Watched:
         self.prompt_id = prompt_id
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.previews: list[Image.Image] = []
+        self.texts: list[str] = []
+        """What nodes showed on themselves."""
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [data for name, data in self.events if name == kind]
@@ -62,7 +64,9 @@ class Session:
         while True:
             message = self.socket.recv(timeout=max(deadline - time.monotonic(), 0.1))
             if isinstance(message, bytes):
-                picture = _preview(message)
+                picture, text = _preview(message), _text(message)
+                if text:
+                    run.texts.append(text)
                 if picture is not None:
                     run.previews.append(picture)
                 continue
@@ -92,6 +96,13 @@ class Session:
         reference = self.history(run)["outputs"][node]["images"][0]
         data = self.client.file(reference)
         return Image.open(io.BytesIO(data)), data
+
+
+def _text(message: bytes) -> str:
+    """The text of a binary message of ComfyUI's type 3: the length of the node's id, the id, the text."""
+    if int.from_bytes(message[:4], "big") != 3:
+        return ""
+    return message[8 + int.from_bytes(message[4:8], "big") :].decode("utf-8")
 
 
 def _preview(message: bytes) -> Image.Image | None:
@@ -322,57 +333,115 @@ def test_a_run_after_a_cancel_is_clean(session: Session, files: tuple[str, str])
 
 
 @pytest.mark.parametrize(
-    ("node", "name", "value", "words"),
-    [
-        ("5", "bboxes", "100,100,64,64", "outside"),
-        ("5", "width", 130, "multiple of 8"),
-        ("5", "bboxes", "[1, 2", "bboxes"),
-        ("6", "preset", "no such", "no such"),
-        ("6", "steps", 1, "steps"),
-        ("6", "cfg", 0.5, "cfg"),
-    ],
+    ("name", "value", "words"),
+    [("preset", "no such", "no such"), ("steps", 1, "steps"), ("cfg", 0.5, "cfg"), ("cycles", -2, "cycles")],
 )
-def test_widgets_are_checked_before_the_run(
-    session: Session, files: tuple[str, str], node: str, name: str, value: Any, words: str
+def test_one_wrong_widget_is_one_error(
+    session: Session, files: tuple[str, str], name: str, value: Any, words: str
 ) -> None:
+    """By the host's own ranges and lists, before the run."""
     prompt = demo(*files)
-    prompt[node]["inputs"][name] = value
+    prompt["6"]["inputs"][name] = value
     with pytest.raises(ServerRefused) as refused:
         session.client.queue(prompt)
     assert refused.value.status == 400
-    errors = refused.value.body["node_errors"][node]["errors"]
-    assert any(words in f"{e.get('details')} {e.get('message')}" for e in errors), errors
+    ((node, found),) = refused.value.body["node_errors"].items()
+    (error,) = found["errors"]
+    assert node == "6" and words in f"{error.get('details')} {error.get('message')}", error
+
+
+def fails(session: Session, prompt: Prompt, node: str, words: str) -> None:
+    """The run ends at `node` with one sentence, and the host has no path to print before it."""
+    run = session.run(prompt)
+    error = run.of("execution_error")
+    assert error, run.events[-1]
+    message = error[0]["exception_message"].strip()
+    assert error[0]["node_id"] == node and words in message and "\n" not in message, message
+    assert error[0]["exception_type"] == "SowError"
+    assert session.history(run)["status"]["status_str"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("bboxes", "100,100,64,64", "outside the 128x128 canvas"),
+        ("bboxes", "[1, 2", "bboxes"),
+        ("bboxes", "40,24,48", "one a line"),
+        ("bboxes", "", "type x,y,width,height into bboxes"),
+        ("width", 130, "multiple of 8"),
+    ],
+)
+def test_a_wrong_box_is_one_sentence(
+    session: Session, files: tuple[str, str], name: str, value: Any, words: str
+) -> None:
+    """The run says it: a check before it would be shown as \"Custom validation failed\", once per input."""
+    prompt = demo(*files)
+    prompt["5"]["inputs"][name] = value
+    fails(session, prompt, "5", words)
+
+
+def test_a_cut_out_with_load_images_mask_keeps_the_face(server: Server, session: Session, tmp_path: Path) -> None:
+    """The most likely first picture of all: its MASK marks what is transparent."""
+    picture, mask = Image.open(EXAMPLES / "mia.png").convert("RGB"), Image.open(EXAMPLES / "mia_mask.png").convert("L")
+    cut = Image.new("RGBA", picture.size)
+    cut.paste(picture, mask=mask)
+    cut.putalpha(mask)
+    cut.save(tmp_path / "cut_out.png")
+    name = server.client.upload_image(tmp_path / "cut_out.png")
+    prompt = demo(name)
+    prompt["5"]["inputs"] |= {"mask": ["4", 1], "bboxes": "0.25,0.1875,0.5,0.5 face\n0.19,0,0.62,0.25 related: hair"}
+    prompt["10"] = {"class_type": "MaskToImage", "inputs": {"mask": ["5", 3]}}
+    prompt["11"] = {"class_type": "SaveImage", "inputs": {"images": ["10", 0], "filename_prefix": "kept"}}
+    run = session.run(prompt)
+    assert run.of("execution_success"), run.events[-1]
+    kept, _ = session.picture(run, "11")
+    expected = Image.new("L", (128, 128))
+    expected.paste(mask.resize((64, 64)), (32, 24))
+    pixels = zip(kept.convert("L").getdata(), expected.getdata(), strict=True)
+    assert sum((a > 127) != (b > 127) for a, b in pixels) < 80, "the outline may differ by the way of resizing"
+    report = session.history(run)["outputs"]["5"]["text"][0]
+    assert "turned round" in report and "in colour" in report
+
+
+def test_a_layout_runs_alone(session: Session, files: tuple[str, str]) -> None:
+    """Its picture comes before any step is spent: the node is an output of its own."""
+    prompt = {number: node for number, node in demo(*files).items() if number in ("4", "5", "8")}
+    run = session.run(prompt)
+    assert run.of("execution_success") and session.history(run)["outputs"]["5"]["images"]
+
+
+def test_a_patch_without_effect_is_said_on_the_node(session: Session, files: tuple[str, str]) -> None:
+    prompt = demo(*files, seed=121)
+    prompt["12"] = {"class_type": "PatchModelAddDownscale", "inputs": {
+        "model": ["1", 0], "block_number": 1, "downscale_factor": 2.0, "start_percent": 0.0, "end_percent": 0.35,
+        "downscale_after_skip": True, "downscale_method": "bicubic", "upscale_method": "bicubic"}}  # fmt: skip
+    prompt["6"]["inputs"]["model"] = ["12", 0]
+    run = session.run(prompt)
+    assert run.of("execution_success"), run.events[-1]
+    assert any("never acts" in text for text in run.texts), run.texts
 
 
 def test_linked_values_are_refused_in_one_line(session: Session, files: tuple[str, str]) -> None:
-    def fails(prompt: Prompt, node: str, words: str) -> None:
-        run = session.run(prompt)
-        error = run.of("execution_error")
-        assert error, run.events[-1]
-        message = error[0]["exception_message"].strip()
-        assert error[0]["node_id"] == node and words in message and "\n" not in message, message
-        assert session.history(run)["status"]["status_str"] == "error"
-
     prompt = demo(files[0])
     prompt["5"]["inputs"]["bboxes"] = ""
-    fails(prompt, "5", "No box")
+    fails(session, prompt, "5", "No box")
 
     prompt = demo(files[0])
     prompt["8"] = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 64, "height": 48}}
     prompt["5"]["inputs"]["mask"] = ["8", 0]
-    fails(prompt, "5", "Bad mask size")
+    fails(session, prompt, "5", "Bad mask size")
 
     picture = Image.open(EXAMPLES / "mia.png")
     prompt["8"]["inputs"] |= {"width": picture.width, "height": picture.height}
-    fails(prompt, "5", "mask keeps nothing")
+    fails(session, prompt, "5", "mask keeps nothing")
 
     prompt = demo(files[0])
     prompt["9"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["4", 0], "amount": 2}}
     prompt["5"]["inputs"]["condition"] = ["9", 0]
-    fails(prompt, "5", "batch")
+    fails(session, prompt, "5", "batch")
 
     prompt = demo(files[0], preset="cow_official")
-    fails(prompt, "6", "need the prompt 'empty'")
+    fails(session, prompt, "6", "need the prompt 'empty'")
 
 
 # -- keys

@@ -127,6 +127,11 @@ def test_early_ranges(case: dict[str, list[str]]) -> None:
     assert case["late"] == []
 
 
+def test_area_alone(case: dict[str, float]) -> None:
+    """What docs/patches.md says of areas is the host's own doing: its calc_cond_batch answers 0 beyond them."""
+    assert case["calls"] >= 10 and case["beyond"] == 0
+
+
 def test_control_and_areas(case: dict[str, float]) -> None:
     assert case["control"] > 1e-3 and case["regional"] > 0.01 and case["only_areas"] == 1  # rounding is near 1e-5
     assert (

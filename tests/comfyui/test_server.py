@@ -149,6 +149,8 @@ def test_help_pages_are_served(server: Server) -> None:
     for name in NODES:
         page = server.client.request(f"/extensions/{PACK}/docs/{name}.md").body.decode("utf-8")
         assert page.lstrip().startswith("#"), name
+        chinese = server.client.request(f"/extensions/{PACK}/docs/{name}/zh.md").decode("utf-8")
+        assert chinese.startswith("# SOW") and "## 输入" in chinese, name
 
 
 def test_the_workflows_are_templates(server: Server) -> None:

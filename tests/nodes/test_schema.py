@@ -78,6 +78,17 @@ def test_no_help_page_without_a_node():
     assert pages <= set(IDS), f"left over: {sorted(pages - set(IDS))}"
 
 
+def test_help_pages_of_other_languages_are_those_of_the_translations():
+    """The host asks for docs/<NodeId>/<language>.md first. They are generated: `python -m tools.help_pages`."""
+    from tools.help_pages import WORDS, pages
+
+    assert set(WORDS) == set(LOCALES) - {"en"}
+    made = {path: text for language in WORDS for path, text in pages(language).items()}
+    assert set(made) == {p.relative_to(ROOT) for p in (ROOT / "web" / "docs").glob("*/*.md")}
+    for path, text in made.items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text, path
+
+
 @pytest.mark.parametrize("locale", LOCALES)
 def test_translation_is_complete(locale):
     """Every node, input and output has a name and a tooltip in every language, and nothing is left over."""

@@ -181,3 +181,26 @@ def early_ranges() -> dict[str, list[str]]:
     made["early"], made["late"] = run(positive=limited(0.3)), run(positive=limited(0.6))
     made["shrink"] = run(model=PATCHES["PatchModelAddDownscale_default"](b.model))
     return made
+
+
+@case
+def area_alone() -> dict[str, float]:
+    """A prompt with an area and none besides: beyond it the host itself predicts nothing, which is gray."""
+    import node_helpers
+
+    b, backend, seen = both(), pack("nodes.native.backend").NativeBackend, []
+    ours = backend._call
+
+    def watched(self: Any, conds: Any, state: Any, sigma: Any) -> Any:
+        found = ours(self, conds, state, sigma)
+        if state.shape[-1] == 16:  # the canvas; a crop knows no areas
+            seen.append(float(found[0][..., 8:].abs().max()))
+        return found
+
+    left = node_helpers.conditioning_set_values(b.rows["positive"], {"area": (16, 8, 0, 0), "strength": 1.0})
+    backend._call = watched
+    try:
+        b.native(CONFIG, positive=left)
+    finally:
+        backend._call = ours
+    return {"calls": len(seen), "beyond": max(seen)}

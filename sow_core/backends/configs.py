@@ -51,7 +51,7 @@ class UNetConfig:
     mid_block_scale_factor: Factor = 1
     dropout: Small = 0.0
     act_fn: Activation = "silu"
-    norm_num_groups: Annotated[int, Within(1, 1024)] | None = 32
+    norm_num_groups: Annotated[int, Within(1, 1024)] = 32
     norm_eps: Annotated[float, Within(1e-12, 1)] = 1e-5
     cross_attention_dim: Width | Annotated[tuple[Width, ...], Length(1, 8)] = 1280
     transformer_layers_per_block: PerLevel | Annotated[tuple[PerLevel, ...], Length(1, 8)] = 1

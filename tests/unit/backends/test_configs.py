@@ -121,6 +121,7 @@ def test_the_hub_is_off_while_a_model_loads_and_on_again_after_it(copy, monkeypa
         ("unet/config.json", "layers_per_block", 10**9),
         ("unet/config.json", "attention_head_dim", 0),
         ("unet/config.json", "norm_num_groups", 0),
+        ("unet/config.json", "norm_num_groups", None),
         ("unet/config.json", "sample_size", "64"),
         ("unet/config.json", "down_block_types", ["EvilBlock"]),
         ("unet/config.json", "act_fn", ["silu"]),

@@ -356,3 +356,9 @@ def test_any_workflow_and_any_assignment_is_taken_or_one_line(tmp_path):
             json.dumps(made, allow_nan=False).encode()
 
     check()
+
+
+def test_a_picture_that_the_server_finds_too_large_is_named(run):
+    with serve(Script(raw={"/upload/image": (413, b"Maximum request body size 100 exceeded\x1b[2J")})) as server:
+        code, _, err = run(server.url)
+    assert code == 2 and "413" in err[-1] and "face.png" in err[-1] and "size 100 exceeded" in err[-1]

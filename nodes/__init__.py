@@ -22,6 +22,7 @@ NODE_MODULES = (
     "planning_nodes",
     "separate_nodes",
     "turn_nodes",
+    "find_nodes",
 )
 """In the order in which menus and documentation list them. New modules are appended."""
 

@@ -15,6 +15,7 @@ SUITES = {
     "separate": ("benchmarks.separate.command", "things that stay apart: counts on the cube world, paired"),
     "tv2i": ("benchmarks.tv2i.command", "a face set and a checkpoint to the layout of the paper's Tables I to IV"),
     "turns": ("benchmarks.turns.command", "scenes built by one instruction after another"),
+    "find": ("benchmarks.find.command", "composed searches on held-out triplets, and the speed of the search"),
     "speed": ("benchmarks.speed", "attention variants, whole runs, batches and memory, as ratios"),
 }
 """Each module has add_arguments(parser) and run(args) -> exit code, and imports nothing heavy at its top."""

@@ -20,10 +20,14 @@ from .encoders import Encoder, unit
 from .index import NAME, Entry, Index, is_inside, read_index, with_rows, write_index
 
 KINDS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
+MASK = "_mask"
+"""Ends the name of the mask that lies beside a picture: it is none of the pictures to find."""
 BATCH = 16
 SAVE_EVERY = 60.0
 """Seconds of work that a kill may cost."""
 BLOCK = 1 << 20
+MAPPED = os.name != "nt"
+"""Windows replaces no file that somebody has mapped, and renewing an index replaces it."""
 
 
 @dataclass
@@ -46,8 +50,8 @@ class Report:
 
 
 def list_pictures(folder: Path) -> list[tuple[str, os.stat_result]]:
-    """Names (with slashes) and states of the picture files below a folder, sorted; hidden ones and links that lead
-    out of it are left out. Raises SowError if there is no such folder."""
+    """Names (with slashes) and states of the picture files below a folder, sorted; hidden ones, links that lead
+    out of it and the masks beside pictures are left out. Raises SowError if there is no such folder."""
     if not folder.is_dir():
         raise SowError(f"No such folder: {folder}.")
     root = os.path.realpath(folder)
@@ -68,7 +72,21 @@ def list_pictures(folder: Path) -> list[tuple[str, os.stat_result]]:
                     found.append((below, state))
     except OSError as error:
         raise SowError(f"Cannot read the folder {folder}: {error.strerror or error}.") from error
-    return sorted(found, key=lambda item: item[0])
+    names = {name for name, _ in found}
+    bare = {name.rpartition(".")[0] for name in names}
+    return sorted((name, state) for name, state in found if _masked(name) not in bare)
+
+
+def _masked(name: str) -> str:
+    """What a picture is a mask of, without its ending: "a/tom" for "a/tom_mask.png"; "" if it is no mask."""
+    stem = name.rpartition(".")[0]
+    return stem.removesuffix(MASK) if stem.endswith(MASK) else ""
+
+
+def mask_beside(path: Path) -> Path | None:
+    """The mask of a picture: NAME_mask.png (or another kind) beside NAME, if there is one."""
+    found = (path.with_name(f"{path.stem}{MASK}{kind}") for kind in sorted(KINDS))
+    return next((p for p in found if p.is_file() and not p.is_symlink()), None)
 
 
 def stays(path: Path, root: str) -> bool:
@@ -89,9 +107,9 @@ def update(
 ) -> Report:
     """Bring the index `file` of a folder up to date; it is written whole, at the end and once a minute.
 
-    A run that is killed goes on from the last writing; Ctrl-C writes before it stops. tell gets a line for each
-    unreadable file. Raises SowError for a folder without a readable picture, an index of another encoder, a
-    damaged one (unless `anew`), or a place that cannot be written.
+    A run that is killed goes on from the last writing; one that is stopped writes before it ends. tell gets
+    a line for each unreadable file. Raises SowError for a folder without a readable picture, an index of another
+    encoder, a damaged one (unless `anew`), or a place that cannot be written.
     """
     found = list_pictures(folder)
     if not found:
@@ -108,8 +126,9 @@ def update(
             progress(done, len(found))
             if time.monotonic() - work.saved > save_every:
                 work.save(complete=False)
-    except KeyboardInterrupt:
-        work.save(complete=False)
+    except BaseException:  # Ctrl-C, a host's cancel, an encoder that ran out of memory: keep what was done
+        if work.entries:
+            work.save(complete=False)
         raise
     report.pictures = len(work.entries)
     if not work.entries:
@@ -123,7 +142,7 @@ def _start(file: Path, encoder: Encoder, anew: bool) -> Index:
         raise SowError(f"Cannot write {file}: it is no index; choose another name, or move it.")
     if anew or not file.exists():
         return Index((), np.zeros((0, encoder.width), np.float16), encoder.identity, encoder.name)
-    old = read_index(file)
+    old = read_index(file, MAPPED)
     check_encoder(old, encoder, file)
     return old
 
@@ -223,7 +242,7 @@ class _Work:
         write_index(self.file, with_rows(self.old, (*self.entries, *rest), self.new, complete))
         if not complete:
             count = len(self.entries)
-            self.old = read_index(self.file)
+            self.old = read_index(self.file, MAPPED)
             self.entries, self.new = list(self.old.entries[:count]), []
             self.known = {e.name: e for e in self.old.entries}
             self.row_of = {e.digest: e.row for e in self.old.entries}

@@ -70,8 +70,10 @@ def index_file(folder: str | Path, chosen: str | Path | None = None) -> Path:
     return Path(chosen) if chosen is not None else Path(folder) / NAME
 
 
-def read_index(path: Path) -> Index:
-    """Raises SowError if there is none, it is of another version, or damaged: never a part of one."""
+def read_index(path: Path, mapped: bool = True) -> Index:
+    """mapped: leave the vectors on disk. Raises SowError if there is no index, it is of another version, or damaged:
+    never a part of one.
+    """
     if not path.exists():
         raise SowError(f"No index {path}: make it with `sow index FOLDER`.")
     if not path.is_file():
@@ -80,7 +82,7 @@ def read_index(path: Path) -> Index:
         with open_file(path, "the index") as file:
             size = os.fstat(file.fileno()).st_size
             start, header = _header(file, size)
-            tensors = {name: _tensor(path, file, start, header[name], name, size) for name in COLUMNS}
+            tensors = {name: _tensor(file, start, header[name], name, size, mapped) for name in COLUMNS}
     except OSError as error:
         raise SowError(f"Cannot read the index {path}: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError):
@@ -137,8 +139,8 @@ def _header(file: BinaryIO, size: int) -> tuple[int, dict[str, Any]]:
     return 8 + length, header
 
 
-def _tensor(path: Path, file: BinaryIO, start: int, entry: Any, name: str, size: int) -> np.ndarray:
-    """One column; the vectors stay on disk."""
+def _tensor(file: BinaryIO, start: int, entry: Any, name: str, size: int, mapped: bool) -> np.ndarray:
+    """One column."""
     kind, shape, (first, last) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     numbers = (*shape, first, last)
     if kind != TYPES.get(name, "I64") or not all(type(n) is int and n >= 0 for n in numbers):
@@ -147,8 +149,8 @@ def _tensor(path: Path, file: BinaryIO, start: int, entry: Any, name: str, size:
         raise ValueError(name)
     if len(shape) != (2 if name in ("vectors", "hashes") else 1):
         raise ValueError(name)
-    if name == "vectors" and math.prod(shape):
-        return np.memmap(path, DTYPES[kind], "r", start + first, shape)
+    if name == "vectors" and mapped and math.prod(shape):
+        return np.memmap(file, DTYPES[kind], "r", start + first, shape)
     file.seek(start + first)
     return np.frombuffer(file.read(last - first), DTYPES[kind]).reshape(shape)
 

@@ -16,7 +16,7 @@ from sow_core.retrieval.sampler import Conditions, sample, with_source
 from .gallery import Gallery, Question, build
 from .progress import bar
 
-TEXT, IMAGE, STEPS = (1.0, 1.5, 2.0, 3.0), (1.0, 1.5), (2, 5, 10)
+TEXT, IMAGE, STEPS = (1.0, 1.5, 2.0), (1.0, 1.5), (2, 5)
 BATCH = 64
 
 

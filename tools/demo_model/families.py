@@ -120,7 +120,9 @@ def _scene_changes(things: tuple[Thing, ...], rng: np.random.Generator, count: i
         if len(made) == count:
             break
         change = _scene_change(things, rng)
-        if change is not None and set(change.things) not in [set(m.things) for m in made]:
+        if change is None or change.instruction in {m.instruction for m in made}:
+            continue  # an instruction has one answer
+        if set(change.things) not in [set(m.things) for m in made]:
             made.append(change)
     return made
 

@@ -40,7 +40,7 @@ class Families:
     def __init__(self, folder: Path, split: str, count: int, workers: int = 1):
         start = world.SPLITS[split].start
         file, shape = folder / f"families_{split}.npy", (count, 1 + CHANGES, 128, 128, 3)
-        if not file.exists() or np.load(file, mmap_mode="r").shape != shape:
+        if not file.exists() or len(np.load(file, mmap_mode="r")) < count:
             folder.mkdir(parents=True, exist_ok=True)
             part = file.with_suffix(".part")
             images = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
@@ -51,7 +51,7 @@ class Families:
             images.flush()
             del images
             part.replace(file)
-        self.images = np.load(file, mmap_mode="r")
+        self.images = np.load(file, mmap_mode="r")[:count]
         self.members = [members(start, i) for i in range(count)]
 
     def __len__(self) -> int:

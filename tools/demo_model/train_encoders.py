@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sow_core.files import atomic_write
 from sow_core.retrieval.demo_nets import TOKENS, PictureNet, TextNet
 
 from . import checkpoint
@@ -130,11 +131,11 @@ def train(args: argparse.Namespace) -> Pair:
 
 def save(pair: Pair, out: Path) -> None:
     """float16 safetensors, the temperature left out."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
     out.mkdir(parents=True, exist_ok=True)
     state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in pair.state_dict().items()}
-    save_file({k: v for k, v in state.items() if k != "temperature"}, out / FILE)
+    atomic_write(out / FILE, to_bytes({k: v for k, v in state.items() if k != "temperature"}))
 
 
 def parser() -> argparse.ArgumentParser:

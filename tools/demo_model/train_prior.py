@@ -41,6 +41,8 @@ TASKS = (0.7, 0.2, 0.1)
 """Shares of triplets, text to image, and masks in the second stage."""
 VERSIONS = 2
 """Texts kept of every picture's caption; the first says everything."""
+TOGETHER = 16
+"""Families that are encoded at once."""
 MASKED = 1
 """Masked views kept of every family's reference."""
 
@@ -83,22 +85,27 @@ def encode(data: Families, encoder: DemoEncoder, seed: int, file: Path) -> Encod
         return texts.setdefault(text, len(texts))
 
     pictures, masked, cells, captions, instructions = [], [], [], [], []
-    for i in bar(range(len(data)), len(data), "encoding"):
-        rng = np.random.default_rng([seed, i])
-        shots = [Image.fromarray(p) for p in data.images[i]]
-        hidden = [hidden_part(rng) for _ in range(MASKED)]
-        rows = encoder.pictures([*shots, *[shots[0]] * MASKED], [None] * len(shots) + hidden)  # type: ignore[list-item]
-        pictures.append(rows[: len(shots)].half())
-        masked.append(rows[len(shots) :].half())
-        cells.append(torch.stack([encoder.cells(h, MINIATURE.mask) for h in hidden]).bool())
-        captions.append([[row(t) for t in _captions(m, rng)] for m in data.members[i]])
-        instructions.append([row(m.instruction) for m in data.members[i]])
+    for first in bar(range(0, len(data), TOGETHER), -(-len(data) // TOGETHER), "encoding"):
+        shots: list[Image.Image] = []
+        masks: list[Image.Image | None] = []
+        for i in range(first, min(first + TOGETHER, len(data))):
+            rng = np.random.default_rng([seed, i])
+            family = [Image.fromarray(p) for p in data.images[i]]
+            hidden = [hidden_part(rng) for _ in range(MASKED)]
+            shots += [*family, *[family[0]] * MASKED]
+            masks += [*[None] * len(family), *hidden]
+            cells.append(torch.stack([encoder.cells(h, MINIATURE.mask) for h in hidden]).bool())
+            captions.append([[row(t) for t in _captions(m, rng)] for m in data.members[i]])
+            instructions.append([row(m.instruction) for m in data.members[i]])
+        rows = encoder.pictures(shots, masks).half().unflatten(0, (-1, 1 + CHANGES + MASKED))
+        pictures.append(rows[:, : 1 + CHANGES])
+        masked.append(rows[:, 1 + CHANGES :])
     states = []
     listed = list(texts)
     for at in bar(range(0, len(listed), 64), title="texts"):
         found = encoder._text(listed[at : at + 64])[1].half()
         states.append(torch.nn.functional.pad(found, (0, 0, 0, TOKENS - found.shape[1])))
-    result = Encoded(torch.stack(pictures), torch.stack(masked), torch.stack(cells), torch.cat(states),
+    result = Encoded(torch.cat(pictures), torch.cat(masked), torch.stack(cells), torch.cat(states),
                      torch.tensor(captions), torch.tensor(instructions))  # fmt: skip
     checkpoint.save(file, {**vars(result), "encoder": encoder.identity, "count": len(data)})
     return result
@@ -205,7 +212,7 @@ def main(argv: list[str] | None = None) -> None:
     encoder = DemoEncoder(Path("models/demo"), file=args.out / "encoders.safetensors")
     families = Families(args.data, "train", args.families, args.workers)
     network = train(args, encode(families, encoder, args.seed, args.run / "encoded.pt"))
-    guidance = choose(network, encoder, 8 if args.smoke else 150)
+    guidance = choose(network, encoder, 8 if args.smoke else 60)
     save(network, guidance, encoder.identity, args.out)
     print(args.out / FILE, guidance)
 

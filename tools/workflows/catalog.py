@@ -440,6 +440,36 @@ def turns_checkpoint(graph: Graph) -> None:
 SPHERE = "blue sphere=64,45,27,29"
 """Where the first picture's sphere is, with the workflow's seed."""
 
+
+def find_picture(graph: Graph) -> None:
+    first = Column(graph, 0)
+    model = first.add("SOW_LoadDemoModel")
+    first.group("Model", MODEL)
+    found = first.add("SOW_FindPicture", place="examples", method="compodiff",
+                      text="a photo of a smiling old woman with gray hair in a bun wearing a striped sweater in a "
+                           "forest")
+    first.group("Picture to keep", PICTURE)
+    second = first.next()
+    layout = second.add("SOW_Layout", condition=found.out("found"), mask=found.out("mask"), crop_to_mask=True,
+                        **places(FACE_AT_128, 128))
+    second.group("Where it goes", PICTURE)
+    third = second.next()
+    positive, negative = prompts(third, model.out("CLIP"),
+                                 "a photo of a smiling old woman with gray hair wearing a suit on a beach")
+    sampler = demo_keep(third, model, positive, negative, layout)
+    third.group("Run", RUN)
+    last = third.next()
+    last.add("SaveImage", images=sampler.out("image"), filename_prefix="sow_found")
+    last.add("PreviewImage", "What was found", images=found.out("sheet"))
+    last.group("Result", RESULT)
+    note(graph,
+         "## Find, lay out, sample\nNothing to download.\n\n1. Press **Run**: **SOW Find Picture** chooses the face to "
+         "keep from the pack's gallery by your words, written as a caption.\n2. Change its *text*, or set *rank* to 2 "
+         "for the next best.\n\nFor your own pictures put them into a folder of ComfyUI's *input*, set *place* to "
+         "input, and choose a CLIP model as *encoder*: the demo encoder knows drawn portraits and cubes only. With a "
+         "picture connected to *image* it finds pictures like that one, but as the text says.", 420)
+
+
 WORKFLOWS: dict[str, Callable[[Graph], None]] = {
     "01_keep_a_face_no_download": demo,
     "02_planned_by_rules_no_download": planner_offline,
@@ -450,6 +480,7 @@ WORKFLOWS: dict[str, Callable[[Graph], None]] = {
     "07_diffusers_no_download": diffusers,
     "08_things_apart_no_download": separate,
     "09_one_instruction_after_another_no_download": turns_demo,
+    "10_found_in_a_gallery_no_download": find_picture,
     "20_photo_checkpoint_lora": checkpoint_lora,
     "21_planned_by_gemini_checkpoint": planner_gemini,
     "22_instructions_on_a_photo_checkpoint": turns_checkpoint,

@@ -30,6 +30,7 @@ SIZES = {
     "SOW_Turn": (400, 1180),
     "SOW_TurnsSheet": (300, 90),
     "ImageScale": (320, 220),
+    "SOW_FindPicture": (360, 1000),
     "KSampler": (320, 620),
     "EmptyLatentImage": (280, 140),
     "CLIPTextEncode": (340, 170),

@@ -23,11 +23,12 @@ def rows(count, width, seed=0):
 def test_the_same_as_sorting_all(count, width, top, seed, chunk):
     vectors = rows(count, width, seed)
     query = rows(1, width, seed + 1)[0].astype(np.float32)
-    old, search.CHUNK = search.CHUNK, chunk
+    old = search.CHUNK, search.CACHED
+    search.CHUNK, search.CACHED = chunk, chunk // 3 + 1
     try:
         found, scores = search.nearest(vectors, query, top)
     finally:
-        search.CHUNK = old
+        search.CHUNK, search.CACHED = old
     expected = np.sort(vectors.astype(np.float32) @ query)[::-1][:top]
     assert np.allclose(scores, expected, atol=1e-5)
     assert np.allclose(vectors[found].astype(np.float32) @ query, scores, atol=1e-5)

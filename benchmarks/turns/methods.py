@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.quality import peers
 from sow_core.backends.painting import paint
 from sow_core.method.box import Box
-from sow_core.method.plan import SowConfig
+from sow_core.method.config import SowConfig
 from sow_core.turns.match import Match, choose
 from sow_core.turns.painting import EditOptions, make_canvas, make_edit_layout, measured
 from sow_core.turns.presets import text_plan

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from ..errors import SowError
-from ..method.box import Box
+from ..method.box import SIDES, Box
 from ..method.config import SowConfig
 from ..method.presets import preset
 from ..outside.records import Length, Within, read_record
@@ -61,7 +61,7 @@ class SavedSettings:
     conditions: Annotated[tuple[SavedCondition, ...], Length(1, 64)]
     prompt: Text
     negative: Text
-    size: Annotated[tuple[Annotated[int, Within(64, 8192)], ...], Length(2, 2)]
+    size: Annotated[tuple[Annotated[int, Within(*SIDES)], ...], Length(2, 2)]
     seeds: Annotated[tuple[int, ...], Length(1, 64)]
     preset: Name
     config: dict[str, Any]

@@ -23,7 +23,7 @@ from .things import Thing
 
 if TYPE_CHECKING:
     from ..backends.painting import Painter
-    from ..method.plan import SowConfig
+    from ..method.config import SowConfig
     from ..method.trace import Event
 
 SHRINK = 2

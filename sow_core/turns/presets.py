@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..method.advice import Advice
+from ..method.config import SowConfig
 from ..method.guidance import Guidance
 from ..method.overrides import override
-from ..method.plan import Decode, Denoise, Encode, Op, Plan, SeedCanvas, SowConfig
+from ..method.plan import Decode, Denoise, Encode, Op, Plan, SeedCanvas
 from .painting import EditOptions
 
 EDIT = SowConfig(fill="gray")

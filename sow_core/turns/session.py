@@ -17,7 +17,7 @@ from ..memory import is_out_of_memory
 from ..method import prompt_syntax
 from ..method.box import Box
 from ..method.condition import Condition, check_size, make_layout, to_picture, to_tensor
-from ..method.plan import SowConfig
+from ..method.config import SowConfig
 from ..pictures.reading import Source, load_mask, load_picture, open_picture
 from ..pipeline.quiet import quiet_libraries
 from ..settings import png_bytes

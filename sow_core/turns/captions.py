@@ -78,6 +78,15 @@ def _split(prompt: str) -> tuple[str, str]:
     return (prompt[: match.start()], match[0]) if match else (prompt, "")
 
 
+def mentioned(prompt: str) -> list[str]:
+    """The things of a prompt that is a mere list of plain ones, each with its article; else none."""
+    body, _ = _split(prompt.strip().lower())
+    match = _HEAD.match(body)
+    parts = re.split(r",\s*(?:and\s+)?|\s+and\s+", body[match.end() if match else 0 :])
+    plain = [p for p in parts if re.fullmatch(r"an?(?: (?!with\b|wearing\b|of\b)[\w-]+){1,3}", p)]
+    return [noun(p) for p in parts] if len(plain) == len(parts) else []
+
+
 def listed(prompt: str, things: Sequence[Thing]) -> tuple[str, str] | None:
     """What stands before and after the things, if the prompt is a mere list of exactly these things; else None."""
     body, tail = _split(prompt)

@@ -275,7 +275,17 @@ class _Resolver:
             sum(b.height / k for b, k in zip(known, by, strict=True)) / len(known),
         )
 
+    def _find_all(self) -> None:
+        """Boxes for the things that have none, where the model can tell, so that nothing is put on them."""
+        for thing in self.things:
+            if thing.box is None and self.locate is not None:
+                try:
+                    self.things = placed(self.things, thing.name, self._located(thing.name))
+                except SowError:
+                    self.notes.append(f"{thing.name}: nobody knows where it is")
+
     def _find(self, size: tuple[float, float] | None, leaving: Sequence[Box]) -> Box:
+        self._find_all()
         wishes = [Wish(r.kind, tuple(self._anchor(a) for a in r.anchors)) for r in self.said.relations]
         known = [t.box for t in self.things if t.box]
         words = set(self.scene.prompt.lower().replace(",", " ").split())

@@ -22,6 +22,7 @@ from ..pictures.reading import Source, load_mask, load_picture, open_picture
 from ..pipeline.quiet import quiet_libraries
 from ..settings import png_bytes
 from . import grounding
+from .captions import mentioned
 from .match import Match, choose
 from .painting import EditOptions, make_canvas, measured, paint
 from .presets import edit_config, edit_options, text_plan
@@ -88,6 +89,7 @@ def start(
             made = _fitted(load_picture(image)[0], size)
         png = png_bytes(made)
         width, height = made.size
+        things = tuple(things) or tuple(Thing(name) for name in mentioned(prompt))
         _check_things(things, (width, height))
         record = Record(
             0,

@@ -51,6 +51,20 @@ def test_a_list_is_told_from_left_to_right():
 
 
 @pytest.mark.parametrize(
+    ("prompt", "names"),
+    [
+        ("a red cube, a blue sphere and a cat on a gray floor", ["red cube", "blue sphere", "cat"]),
+        ("a photo of a dog in a city", ["dog"]),
+        (FACE, []),
+        ("a red cube left of a blue sphere on a gray floor", []),
+        ("snow", []),
+    ],
+)
+def test_things_of_a_list(prompt, names):
+    assert C.mentioned(prompt) == names
+
+
+@pytest.mark.parametrize(
     "prompt", ["a red cube on a gray floor", "a red cube left of a blue sphere on a gray floor", FACE]
 )
 def test_only_a_mere_list_is_one(prompt):

@@ -126,6 +126,21 @@ def test_what_the_history_does_not_know_is_asked_of_the_model():
     assert "attention" in turn.notes[0]
 
 
+def test_things_without_a_place_are_looked_for_before_anything_is_put_there():
+    scene = Scene(FRAME, "a dog and a cat on a gray floor", (Thing("dog"), Thing("cat")))
+    where = {"dog": Box(30, 60, 30, 30)}
+
+    def locate(word: str) -> Box:
+        if word not in where:
+            raise SowError("not seen")
+        return where[word]
+
+    turn = resolve("add a ball", scene, locate=locate)
+    ball = turn.things[-1]
+    assert ball.box.intersect(where["dog"]).area == 0 and turn.things[0].box == where["dog"]
+    assert any("cat: nobody knows" in note for note in turn.notes)
+
+
 def test_glasses_are_painted_on_the_face_not_around_it():
     scene = Scene(FRAME, "a photo of a man in a city", (Thing("face", Box(40, 20, 44, 50)),))
     turn = resolve("add glasses", scene)

@@ -94,11 +94,11 @@ PEERS = (
     Method("cow_official", "peer", "the predecessor's exact plan, four rows", "cow_official"),
 )  # fmt: skip
 PRESETS = (
-    Method("sow", "preset", "SOW with the preset of the case's setting", SETTING),
+    Method("sow", "preset", "SOW with the preset of the case's setting", SETTING, against="as_it_was"),
     Method("normal", "preset", "preset normal in every setting", "normal"),
     Method("style", "preset", "preset style in every setting", "style"),
     Method("attribute", "preset", "preset attribute in every setting", "attribute"),
-    Method("fast", "preset", "preset fast in every setting", "fast"),
+    Method("fast", "preset", "preset fast in every setting", "fast", against="as_it_was"),
 )
 
 

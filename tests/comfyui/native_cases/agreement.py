@@ -30,6 +30,9 @@ def parity_demo() -> dict[str, Any]:
         "four_rows": both().parity(replace(core["presets"].preset("cow_official"), cycles=4)),
         "two_conditions": both().parity(SHORT, made=layout(conditions=2)),
         "wide": both().parity(SHORT, made=layout(152, 104, 40)),
+        "gated": both().parity(replace(SHORT, modulation=config(threshold=0.42, width=0.2, suppress_refine=2))),
+        "picture": both().parity(replace(SHORT, picture_guidance=1.0)),
+        "paper": both().parity(replace(core["presets"].preset("paper"), cycles=2)),
         "canvas_inversion": both().parity(replace(SHORT, invert_on="canvas")),
     }
 

@@ -99,8 +99,12 @@ class Reader:
             self._keep(q, k, heads, bool(kwargs.get("skip_reshape")))
         # PyTorch's own attention: the quantising and fused kernels of other packages have no backward pass.
         if self._previous is not None:
-            return self._previous(attention_pytorch, q, k, v, heads, *args, **kwargs)
-        return attention_pytorch(q, k, v, heads, *args, **kwargs)
+            out = self._previous(attention_pytorch, q, k, v, heads, *args, **kwargs)
+        else:
+            out = attention_pytorch(q, k, v, heads, *args, **kwargs)
+        if not (q.requires_grad and out.requires_grad):  # past it the slope would be another's, without a word
+            raise RuntimeError("no gradient flows through its attention")
+        return out
 
     def _keep(self, q: Tensor, k: Tensor, heads: int, split: bool) -> None:
         if not split:

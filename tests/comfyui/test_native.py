@@ -226,6 +226,7 @@ def test_separate_with_lora_and_another_override(case: dict[str, float]) -> None
 
 
 def test_separate_errors(case: dict[str, str]) -> None:
+    assert "cannot be differentiated" in case["stuck"] and "remove it, or load" in case["stuck"]
     assert "'horse' does not stand in the prompt" in case["word"]
     assert "one plain positive prompt" in case["mask"]
     assert "choose another depth" in case["depth"]

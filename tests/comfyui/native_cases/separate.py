@@ -135,7 +135,17 @@ def separate_errors() -> dict[str, str]:
     concepts = pack("nodes.native.concepts")
     states, options = b.rows["positive"][0]
     mask = [[states, {**options, "mask": torch.ones(1, 16, 16), "mask_strength": 1.0}]]
+
+
+    def without_backward(func: Any, *args: Any, **kwargs: Any) -> Any:
+        with torch.inference_mode():
+            return func(*args, **kwargs)
+
+    guest = b.model.clone()
+    guest.model_options.setdefault("transformer_options", {})["optimized_attention_override"] = without_backward
+    stuck = pack("nodes.native.separate").with_request(guest, request(b))
     return {
+        "stuck": error_line(lambda: b.native(SHORT, model=stuck)),
         "word": error_line(lambda: concepts.token_places(b.clip, PROMPT, ("horse",))),
         "mask": error_line(lambda: b.native(SHORT, model=separated(b), positive=mask)),
         "depth": error_line(lambda: b.native(SHORT, model=separated(b, depth=4))),

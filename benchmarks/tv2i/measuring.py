@@ -95,13 +95,15 @@ class Gauge:
         ]
 
     def sheet(self, pairs: Sequence[Pair]) -> Path:
-        """The faces of the first cases, each with the first picture of every variant."""
-        names = list(dict.fromkeys(case.id for case, _ in pairs))
-        step = max(len(names) // SHEET_CASES, 1)
-        shown = set(names[::step][:SHEET_CASES])
+        """The faces of each setting's first cases, each with the first picture of every variant."""
+        by_setting: dict[str, dict[str, None]] = defaultdict(dict)
+        for case, _ in pairs:
+            by_setting[case.setting][case.id] = None
+        each = SHEET_CASES // len(by_setting)
+        names = [name for cases in by_setting.values() for name in list(cases)[:each]]
         tiles: list[tuple[str, Image.Image]] = []
-        widest = max(sum(case.id == name for case, _ in pairs) for name in shown)
-        for name in [n for n in names if n in shown]:
+        widest = max(sum(case.id == name for case, _ in pairs) for name in names)
+        for name in names:
             row = [(case, variant) for case, variant in pairs if case.id == name]
             given = Image.new("RGB", (8, 8), "white")
             tiles.append((name, load_picture(row[0][0].condition)[0]))

@@ -36,7 +36,7 @@ class Address:
         try:
             url = urllib.parse.urlsplit(plain if "://" in plain else f"http://{plain}")
             port, host = url.port, url.hostname or ""
-            if ":" in host:
+            if ":" in host or "[" in url.netloc.rpartition("@")[2]:  # before Python 3.11.4 any text stands in [...]
                 ipaddress.IPv6Address(host.partition("%")[0])
             else:
                 host = host.encode("idna").decode()

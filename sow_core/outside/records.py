@@ -200,7 +200,8 @@ def _fits(kind: Any, value: Any) -> bool:
         return type(value) is not bool and isinstance(value, (int, float)) and -MOST < value < MOST
     if kind is int:
         return type(value) is not bool and isinstance(value, int) and -MOST < value < MOST
-    return isinstance(kind, type) and isinstance(value, kind)
+    # Python 3.10 takes list[int] for a class, and then refuses to look for its instances.
+    return isinstance(kind, type) and get_origin(kind) is None and isinstance(value, kind)
 
 
 MOST = 1.7e308

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SowError
-from ..files import atomic_write, check_writable
+from ..files import atomic_write, check_outputs, check_writable
 from ..pipeline.model import DTYPES, load
 from ..turns.state import Record, State, kept_picture, read_state, state_path
 
@@ -249,7 +249,7 @@ def _output(name: str | None) -> Path | None:
         return None
     if Path(name).suffix.lower() != ".png":
         raise SowError(f"Bad name {name}: expected one that ends in .png.")
-    return check_writable(name)
+    return check_outputs([name])[0]  # whatever was not made here stays, a picture that was given too
 
 
 def _copy(out: Path | None, path: Path, state: State) -> None:

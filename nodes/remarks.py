@@ -8,7 +8,7 @@ from collections.abc import Iterable
 log = logging.getLogger("sow")
 QUIET = "Nothing to remark."
 _spoken: set[str] = set()
-"""Nodes that show a text: it stays on the page until another one comes."""
+"""Nodes with a warning: it stays on the page until another text comes."""
 _heard: dict[tuple[str, str], list[str]] = {}
 """The lines of the node that is running, by prompt and node."""
 
@@ -35,6 +35,7 @@ def remark(line: str) -> None:
     if line not in _heard[key]:
         log.warning("SOW: %s", line)
         _heard[key].append(line)
+        _spoken.add(key[1])
         _send(key)
 
 
@@ -44,8 +45,8 @@ def done() -> None:
     if key is not None and key not in _heard and key[1] in _spoken:
         _heard.clear()
         _heard[key] = [QUIET]
-        _send(key)
         _spoken.discard(key[1])
+        _send(key)
 
 
 def _running() -> tuple[str, str] | None:
@@ -62,7 +63,6 @@ def _send(key: tuple[str, str]) -> None:
     from server import PromptServer
 
     instance = PromptServer.instance
-    _spoken.add(key[1])
     # Nodes 2.0 shows line breaks as blanks: the dots keep the lines apart there too. To the client that asked.
     text = "\n".join(f"\u2022 {line}" for line in _heard[key])
     instance.send_progress_text(text, key[1], instance.client_id)

@@ -14,7 +14,11 @@ from comfyui.test_browser import page  # noqa: F401  (a fixture)
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 WORKFLOWS = sorted(FOLDER.glob("*.json"))
 FREE = [path for path in WORKFLOWS if "no_download" in path.stem]
-RUNS = "async () => Object.values(await (await fetch('/history')).json()).filter(e => e.status.completed).length"
+IDLE = """async () => {
+    const queue = await (await fetch('/queue')).json();
+    return !queue.queue_running.length && !queue.queue_pending.length;
+}"""
+RUNS = "async () => Object.values(await (await fetch('/history')).json()).length"
 COVERED_CLASSIC = """() => {
     const nodes = window.app.graph._nodes.map(n => [n.id, n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]);
     const over = (a, b) => a[1] < b[3] && b[1] < a[3] && a[2] < b[4] && b[2] < a[4];
@@ -48,6 +52,7 @@ def test_the_browser_posts_the_twin(page: Any, path: Path, logs: Path) -> None: 
 @pytest.mark.parametrize("path", FREE, ids=lambda p: p.stem)
 @pytest.mark.parametrize("nodes2", [True, False], ids=["nodes2", "classic"])
 def test_no_node_covers_another_after_a_run(page: Any, path: Path, logs: Path, nodes2: bool) -> None:  # noqa: F811
+    page.wait_for_function(IDLE)  # an earlier run's messages would find nodes of the same numbers here
     page.evaluate("on => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", nodes2)
     page.evaluate(
         "async data => { await window.app.loadGraphData(data) }", json.loads(path.read_text(encoding="utf-8"))
@@ -56,6 +61,7 @@ def test_no_node_covers_another_after_a_run(page: Any, path: Path, logs: Path, n
     before = page.evaluate(RUNS)
     page.get_by_role("button", name="Run", exact=True).first.click()
     page.wait_for_function(f"async before => ({RUNS})().then(n => n > before)", arg=before)
+    page.wait_for_function(IDLE)
     page.wait_for_timeout(2500)
     page.screenshot(path=logs / f"after_{path.stem}_{'nodes2' if nodes2 else 'classic'}.png")
     for _ in range(20):  # the page lays out anew while previews arrive

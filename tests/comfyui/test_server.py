@@ -147,7 +147,7 @@ def test_help_pages_are_served(server: Server) -> None:
     for name in NODES:
         page = server.client.request(f"/extensions/{PACK}/docs/{name}.md").body.decode("utf-8")
         assert page.lstrip().startswith("#"), name
-        chinese = server.client.request(f"/extensions/{PACK}/docs/{name}/zh.md").decode("utf-8")
+        chinese = server.client.request(f"/extensions/{PACK}/docs/{name}/zh.md").body.decode("utf-8")
         assert chinese.startswith("# SOW") and "## 输入" in chinese, name
 
 

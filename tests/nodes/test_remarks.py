@@ -29,6 +29,10 @@ def test_remarks_gather_on_the_running_node_and_in_the_log(host_page, caplog):
 def test_a_later_run_takes_the_remark_back(host_page):
     R.done()
     assert host_page == [], "a node that never spoke stays silent"
+    R.show(["a report"])
+    R._heard.clear()
+    R.done()
+    assert host_page.pop() == ("\u2022 a report", "12", "the asker") and not host_page, "a report is no warning"
     R.remark("first")
     R.done()
     context = sys.modules["comfy_execution.utils"].context

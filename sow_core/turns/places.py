@@ -9,7 +9,7 @@ from itertools import product
 from ..errors import SowError
 from ..method.box import Box
 
-GROUND = (0.43, 0.79)
+GROUND = (0.44, 0.8)
 """Of the canvas's height: where the middles of things on a floor, a table or the ground lie."""
 AIR = (0.1, 0.9)
 PERSPECTIVE = 0.85
@@ -20,7 +20,7 @@ EDGE = 2
 """px between a new thing and the canvas's edge."""
 ROOM = 0.35
 """Of its size: a new thing is glad of that much room to its neighbours."""
-ATTEMPTS = ((1.0, 0.0, 64), (0.85, 0.0, 96), (0.7, 0.0, 128), (0.7, 0.06, 128))
+ATTEMPTS = ((1.0, 0.0, 64), (0.85, 0.03, 64), (0.7, 0.06, 96), (0.6, 0.1, 128))
 """Tried in turn until a place obeys the wishes and is free: size of the new thing, how far the band of its middle
 widens, and how many places a side of the canvas has."""
 FREE = 0.08

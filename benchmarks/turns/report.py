@@ -30,9 +30,9 @@ def write(bench: Bench, rows: list[dict[str, Any]], keep: bool) -> list[Path]:
     files: dict[str, bytes | str] = {"turns.json": json.dumps(summary, indent=1) + "\n"}
     if summary["scenes"]:
         files["turns.svg"] = plot(summary)
-        files["sheet.png"] = png_bytes(sheet(bench, rows, "scene"))
+        files["sheet.png"] = png_bytes(sheet(bench, rows, "scene").quantize(96))
     if summary["portraits"]:
-        files["portraits.png"] = png_bytes(sheet(bench, rows, "portrait"))
+        files["portraits.png"] = png_bytes(sheet(bench, rows, "portrait").quantize(96))
     paths = []
     for folder in (bench.out, RESULTS) if keep else (bench.out,):
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sow_core import __version__
 from sow_core.files import atomic_write
-from sow_core.settings import png_bytes
 
 from .methods import METHODS
 from .running import Bench
@@ -25,19 +24,25 @@ SHEET_SCENES = 4
 
 
 def write(bench: Bench, rows: list[dict[str, Any]], keep: bool) -> list[Path]:
-    """summary.json, turns.svg and sheet.png; with `keep` also in benchmarks/turns/results."""
+    """summary.json, turns.svg and the sheets; with `keep` also in benchmarks/turns/results."""
     summary = summarize(bench, rows)
     files: dict[str, bytes | str] = {"turns.json": json.dumps(summary, indent=1) + "\n"}
     if summary["scenes"]:
         files["turns.svg"] = plot(summary)
-        files["sheet.png"] = png_bytes(sheet(bench, rows, "scene").quantize(96))
+        files["sheet.webp"] = _webp(sheet(bench, rows, "scene"))
     if summary["portraits"]:
-        files["portraits.png"] = png_bytes(sheet(bench, rows, "portrait").quantize(96))
+        files["portraits.webp"] = _webp(sheet(bench, rows, "portrait"))
     paths = []
     for folder in (bench.out, RESULTS) if keep else (bench.out,):
         folder.mkdir(parents=True, exist_ok=True)
         paths += [atomic_write(folder / name, content) for name, content in files.items()]
     return paths
+
+
+def _webp(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=88)
+    return buffer.getvalue()
 
 
 def summarize(bench: Bench, rows: list[dict[str, Any]]) -> dict[str, Any]:

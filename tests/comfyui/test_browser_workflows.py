@@ -5,11 +5,12 @@ before a run nor after it, when previews have made nodes grow.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from comfyui.test_browser import page  # noqa: F401  (a fixture)
+from comfyui.test_browser import LIMIT, page  # noqa: F401  (a fixture)
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 WORKFLOWS = sorted(FOLDER.glob("*.json"))
@@ -49,10 +50,19 @@ def test_the_browser_posts_the_twin(page: Any, path: Path, logs: Path) -> None: 
     assert page.evaluate(COVERED) == []
 
 
+def until(page: Any, true: Callable[[], bool]) -> None:  # noqa: F811
+    """Wait on the page's own clock; its `wait_for_function` takes a promise for an answer."""
+    for _ in range(LIMIT // 250):
+        if true():
+            return
+        page.wait_for_timeout(250)
+    raise AssertionError("the page hangs")
+
+
 @pytest.mark.parametrize("path", FREE, ids=lambda p: p.stem)
 @pytest.mark.parametrize("nodes2", [True, False], ids=["nodes2", "classic"])
 def test_no_node_covers_another_after_a_run(page: Any, path: Path, logs: Path, nodes2: bool) -> None:  # noqa: F811
-    page.wait_for_function(IDLE)  # an earlier run's messages would find nodes of the same numbers here
+    until(page, lambda: page.evaluate(IDLE))  # an earlier run's messages would find nodes of the same numbers here
     page.evaluate("on => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", nodes2)
     page.evaluate(
         "async data => { await window.app.loadGraphData(data) }", json.loads(path.read_text(encoding="utf-8"))
@@ -60,8 +70,7 @@ def test_no_node_covers_another_after_a_run(page: Any, path: Path, logs: Path, n
     page.wait_for_timeout(1000)
     before = page.evaluate(RUNS)
     page.get_by_role("button", name="Run", exact=True).first.click()
-    page.wait_for_function(f"async before => ({RUNS})().then(n => n > before)", arg=before)
-    page.wait_for_function(IDLE)
+    until(page, lambda: page.evaluate(RUNS) > before and page.evaluate(IDLE))
     page.wait_for_timeout(2500)
     page.screenshot(path=logs / f"after_{path.stem}_{'nodes2' if nodes2 else 'classic'}.png")
     for _ in range(20):  # the page lays out anew while previews arrive

@@ -319,7 +319,9 @@ def test_a_signal_cancels_the_run_and_leaves_no_traceback(sent, code, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     with serve(Script(websocket=False)) as server:
         command = [sys.executable, "-m", "sow_core", "submit", "w.json", "--server", server.url]
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        # A shell's background job ignores Ctrl-C, and its children with it: these tests may run in one.
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
         assert server.queued.wait(60)
         until = time.monotonic() + 60
         while not any(path.startswith("/history") for path, _ in server.seen) and time.monotonic() < until:

@@ -13,7 +13,8 @@ from torch import Tensor
 from ..backends.clip import load_clip, load_clip_text
 from ..backends.configs import json_object
 from ..errors import SowError
-from .encoders import pixels, weights_identity
+from ..method.condition import to_tensor
+from .identity import weights_identity
 
 MEAN, SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """CLIP's own, where the folder has no preprocessor_config.json."""
@@ -37,7 +38,7 @@ class ClipEncoder:
     def pictures(self, pictures: Sequence[Image.Image], hidden: Sequence[Image.Image | None] = ()) -> Tensor:
         rows = []
         for index, picture in enumerate(pictures):
-            x = (pixels(self._frame(picture.convert("RGB"), Image.Resampling.BICUBIC)) - self.mean) / self.spread
+            x = (to_tensor(self._frame(picture.convert("RGB"), Image.Resampling.BICUBIC)) - self.mean) / self.spread
             mask = hidden[index] if index < len(hidden) else None
             # As published: what is hidden is zero after normalisation, the mean colour.
             rows.append(x if mask is None else x * (1 - self.cells(mask, self.side)))
@@ -54,9 +55,9 @@ class ClipEncoder:
         return self.model.text_model(**_tokens(self.tokenizer, [text], self.device)).last_hidden_state[0].cpu()
 
     def cells(self, hidden: Image.Image, size: int) -> Tensor:
-        mask = (pixels(self._frame(hidden.convert("L"), Image.Resampling.BICUBIC)) > 0.5).float()
+        mask = (to_tensor(self._frame(hidden.convert("L"), Image.Resampling.BICUBIC)) > 0.5).float()
         shrunk = Image.fromarray((mask.numpy() * 255).astype("uint8")).resize((size, size), Image.Resampling.BILINEAR)
-        return (pixels(shrunk) > 0.5).float()
+        return (to_tensor(shrunk) > 0.5).float()
 
     def _frame(self, picture: Image.Image, filter: Image.Resampling) -> Image.Image:
         """The shorter side at the model's size, the middle of the longer one."""

@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import SowError
+from ..method.condition import to_tensor
 from .demo_nets import SIDE, TOKENS, WIDTH, PictureNet, TextNet
-from .encoders import DEMO, pixels, weights_identity
+from .identity import DEMO, weights_identity
 
 FILE = "encoders.safetensors"
 SCALE = math.sqrt(WIDTH)
@@ -50,7 +51,7 @@ class DemoEncoder:
     def pictures(self, pictures: Sequence[Image.Image], hidden: Sequence[Image.Image | None] = ()) -> Tensor:
         rows = []
         for index, picture in enumerate(pictures):
-            x = pixels(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)) * 2 - 1
+            x = to_tensor(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)) * 2 - 1
             mask = hidden[index] if index < len(hidden) else None
             rows.append(x if mask is None else torch.where(self.cells(mask, SIDE) > 0, -torch.ones(()), x))
         return F.normalize(self.picture(torch.stack(rows).to(self.device)), dim=-1).cpu() * SCALE
@@ -70,4 +71,4 @@ class DemoEncoder:
         return self.text(made["input_ids"].to(self.device), lengths.to(self.device))
 
     def cells(self, hidden: Image.Image, size: int) -> Tensor:
-        return (pixels(hidden.convert("L").resize((size, size), Image.Resampling.BOX)) >= 0.5).float()
+        return (to_tensor(hidden.convert("L").resize((size, size), Image.Resampling.BOX)) >= 0.5).float()

@@ -5,25 +5,17 @@ Embeddings are raw, as long as their model makes them (the prior works on those)
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ..assets import asset_folder
 from ..errors import SowError
-from ..outside.reading import open_file
-
-DEMO = "demo"
-"""Name of the embedded encoders."""
-SAMPLE = 1 << 20
-"""Bytes at the start, in the middle and at the end of a weights file that its identity is made of."""
+from .identity import DEMO
 
 
 class Encoder(Protocol):
@@ -70,26 +62,3 @@ def unit(vectors: Tensor) -> Tensor:
     if not bool(torch.isfinite(lengths).all() and (lengths > 1e-6).all()):
         raise SowError("The encoder gave an embedding without a direction (0, NaN or infinite): bad weights.")
     return vectors / lengths
-
-
-def weights_identity(kind: str, files: Sequence[Path]) -> str:
-    """`kind:` and a hash of the files' lengths, and of their starts, middles and ends (large files are not read
-    whole: an index is opened often)."""
-    made = hashlib.sha256()
-    for path in files:
-        try:
-            with open_file(path, "the weights") as file:
-                size = os.fstat(file.fileno()).st_size
-                made.update(f"{path.name}:{size};".encode())
-                for at in (0, size // 2, max(size - SAMPLE, 0)):
-                    file.seek(at)
-                    made.update(file.read(SAMPLE))
-        except OSError as error:
-            raise SowError(f"Cannot read {path}: {error.strerror or error}; fetch the model again.") from error
-    return f"{kind}:{made.hexdigest()[:24]}"
-
-
-def pixels(picture: Image.Image) -> Tensor:
-    """RGB -> [3, h, w], gray -> [h, w]; float32 in 0..1."""
-    array = torch.from_numpy(np.array(picture, dtype=np.uint8)).float() / 255.0
-    return array.permute(2, 0, 1) if array.ndim == 3 else array

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..assets import asset_folder
-from .encoders import DEMO
+from .identity import DEMO
 
 FILE = "prior.safetensors"
 

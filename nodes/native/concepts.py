@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import comfy.samplers
-import torch
 from torch import Tensor
 
-from ...sow_core.backends.concepts import differentiable
+from ...sow_core.backends.concepts import differentiable, pull
 from ...sow_core.errors import SowError
 from ...sow_core.memory import is_out_of_memory
 from ...sow_core.method.separation import Separation, concept_maps, find_tokens, grid_of
@@ -47,11 +46,10 @@ def token_places(clip: Any, prompt: str, words: Sequence[str]) -> tuple[tuple[in
     """Each word's places among the prompt's tokens, as ComfyUI's text encode nodes lay them out (chunks of 77 in a
     row). Raises SowError for a word that the prompt does not have."""
     found = []
-    whole = _ids(clip, prompt)
+    whole, end = _ids(clip, prompt), _ids(clip, "")[1]
     for word in words:
         chunk = _ids(clip, word)
-        empty = _ids(clip, "")
-        ids = chunk[1 : chunk.index(empty[1], 1)]
+        ids = chunk[1 : chunk.index(end, 1)]
         places = find_tokens(whole, ids)
         if not places:
             raise SowError(f"{word!r} does not stand in the prompt: name things by words that the prompt has.")
@@ -132,25 +130,23 @@ def slope(
     grid = grid_of((state.shape[-2], state.shape[-1]), depth)
     reader = Reader(grid[0] * grid[1])
     plain = _plain(conds)
+
+    def call(x: Tensor) -> Tensor:
+        options = reader.options(model_options)
+        (clean,) = comfy.samplers.calc_cond_batch(base, [plain], x, sigma.detach().clone(), options)
+        if not reader.kept:
+            raise SowError("This model reads no prompt at that size: choose another depth in SOW Separate.")
+        return clean
+
     try:
-        with differentiable(base.diffusion_model), torch.inference_mode(False), torch.enable_grad():
-            x = state.detach().clone().requires_grad_(True)
-            (clean,) = comfy.samplers.calc_cond_batch(
-                base, [plain], x, sigma.detach().clone(), reader.options(model_options)
-            )
-            if not reader.kept:
-                raise SowError("This model reads no prompt at that size: choose another depth in SOW Separate.")
-            values = torch.stack(
-                [objective(concept_maps([p[n] for p in reader.kept], tokens, grid)) for n in range(len(x))]
-            )
-            (gradient,) = torch.autograd.grad(values.sum(), x)
+        with differentiable(base.diffusion_model):
+            return Slope(*pull(state, call, reader.kept, lambda layers: objective(concept_maps(layers, tokens, grid))))
     except (RuntimeError, NotImplementedError) as error:
         if is_out_of_memory(error) or isinstance(error, SowError):
             raise
         reason = " ".join(str(error).split())[:120]
         raise SowError(f"This MODEL cannot be differentiated, which SOW Separate needs ({reason}); remove it, or load "
                        "the model in float16 or float32.") from error  # fmt: skip
-    return Slope(gradient.detach(), values.detach(), clean.detach())
 
 
 def _plain(conds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""Models behind one protocol (`base`): diffusers here, ComfyUI's own in the node pack."""
+"""Models behind one protocol (`method/backend.py`): diffusers here, ComfyUI's own in the node pack."""

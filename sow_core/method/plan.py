@@ -87,8 +87,18 @@ class SeedCanvas:
     cost = Cost()
 
 
+class _Phased:
+    """An op of the cycle, or, where its cycle is None, of the refine."""
+
+    cycle: int | None
+
+    @property
+    def phase(self) -> str:
+        return "refine" if self.cycle is None else "cycle"
+
+
 @dataclass(frozen=True)
-class Renoise:
+class Renoise(_Phased):
     """One jump of forward diffusion from level `lo` up to `hi` (Eq. 1-2); `shift` moves only the ratio.
 
     cycle None: a step of the refine that is undone, to be taken again (resampling).
@@ -100,26 +110,18 @@ class Renoise:
     cycle: int | None
     cost = Cost()
 
-    @property
-    def phase(self) -> str:
-        return _phase(self.cycle)
-
 
 @dataclass(frozen=True)
-class Place:
+class Place(_Phased):
     """One-way replacement: write the stored latents of `level` into the condition's cells."""
 
     level: int
     cycle: int | None
     cost = Cost()
 
-    @property
-    def phase(self) -> str:
-        return _phase(self.cycle)
-
 
 @dataclass(frozen=True)
-class Denoise:
+class Denoise(_Phased):
     """One guided model call at `level` (two with picture guidance), a DDIM(eta) step down; cycle None: the refine."""
 
     level: int
@@ -129,17 +131,13 @@ class Denoise:
     cycle: int | None
 
     @property
-    def phase(self) -> str:
-        return _phase(self.cycle)
-
-    @property
     def cost(self) -> Cost:
         blank = int(self.guidance.picture > 0)
         return Cost(1 + blank, len(self.guidance.rows) + blank)
 
 
 @dataclass(frozen=True)
-class Separate:
+class Separate(_Phased):
     """Move the state outside the conditions by `size`, so that the prompt's named things keep apart.
 
     One model call forward and backward of the positive row; no step is made where the loss is low enough.
@@ -150,10 +148,6 @@ class Separate:
     settings: Separation
     cycle: int | None
     cost = Cost(1, 1)
-
-    @property
-    def phase(self) -> str:
-        return _phase(self.cycle)
 
 
 @dataclass(frozen=True)
@@ -172,10 +166,6 @@ class Decode:
     phase = "decode"
     cycle = None
     cost = Cost()
-
-
-def _phase(cycle: int | None) -> str:
-    return "refine" if cycle is None else "cycle"
 
 
 Op = Encode | Invert | NoiseTrajectory | SeedCanvas | Renoise | Place | Separate | Denoise | EndCycle | Decode

@@ -107,6 +107,10 @@ class SOWCycleOptions(io.ComfyNode):
                                round=0.01, tooltip="Guidance of the surroundings towards the condition in the cycle, "
                                                    "not in the paper. 0 is off; above it every call of the cycle "
                                                    "needs one more of a single row."),
+                io.Float.Input("level_shift", display_name="level shift (flow models)", advanced=True,
+                               default=normal.level_shift, min=0.1, max=10.0, step=0.1, round=0.01,
+                               tooltip="For flow models (SD3, Flux and the like) only: how much noisier all levels are "
+                                       "than Stable Diffusion's. 1: alike. 2 is the first thing to try at 1024 px."),
             ],
             outputs=[SowCycle.Output("cycle_options", tooltip="For the cycle_options of the SOW samplers.")],
         )
@@ -115,14 +119,14 @@ class SOWCycleOptions(io.ComfyNode):
     def execute(cls, hi, lo, preserve, cycle_eta, refine_eta, guidance_inside, unguided_tail, inversion_guidance,
                 trajectory, invert_on, init, fill, coverage, grid, adaptive, min_cycles, tolerance,
                 inversion_stride=NORMAL.inversion_stride,
-                picture_guidance=NORMAL.picture_guidance) -> io.NodeOutput:
+                picture_guidance=NORMAL.picture_guidance, level_shift=NORMAL.level_shift) -> io.NodeOutput:
         values = {
             "hi": hi, "lo": lo, "preserve": parse_levels(preserve), "cycle_eta": cycle_eta, "refine_eta": refine_eta,
             "guidance_inside": None if guidance_inside < 0 else guidance_inside, "unguided_tail": unguided_tail,
             "inversion_guidance": inversion_guidance, "trajectory": trajectory, "invert_on": invert_on, "init": init,
             "fill": fill, "coverage": coverage, "grid_shift": int(grid == "t 701"), "adaptive": adaptive,
             "min_cycles": min_cycles, "tolerance": tolerance, "inversion_stride": inversion_stride,
-            "picture_guidance": picture_guidance,
+            "picture_guidance": picture_guidance, "level_shift": level_shift,
         }
         NORMAL.changed(**values)  # a value that was linked is checked here
         return io.NodeOutput(values)

@@ -34,7 +34,7 @@ class GaussianBackend:
         self.open_sessions = 0
         self.fail_at: int | None = None
 
-    def schedule(self, steps: int) -> Schedule:
+    def schedule(self, steps: int, shift: float = 1.0) -> Schedule:
         return Schedule.from_alphas_cumprod(sd_alphas(), steps)
 
     @contextmanager

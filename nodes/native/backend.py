@@ -66,7 +66,7 @@ class NativeBackend:
         self._last_sigma = math.inf
         self._asked: _Asked | None = None
 
-    def schedule(self, steps: int) -> Schedule:
+    def schedule(self, steps: int, shift: float = 1.0) -> Schedule:
         return schedule_of(self._model.model_sampling, steps)
 
     def session(self) -> AbstractContextManager[object]:

@@ -134,7 +134,7 @@ class DiffusersBackend:
 
     # -- the protocol
 
-    def schedule(self, steps: int) -> Schedule:
+    def schedule(self, steps: int, shift: float = 1.0) -> Schedule:
         from diffusers import DDIMScheduler
 
         config = self.parts.scheduler_config

@@ -31,8 +31,11 @@ class Backend(Protocol):
     device: torch.device
     """Where the engine keeps its latents."""
 
-    def schedule(self, steps: int) -> Schedule:
-        """The model's own noise levels on a grid of `steps` DDIM steps, as a VP or flow interpolant."""
+    def schedule(self, steps: int, shift: float = 1.0) -> Schedule:
+        """The model's own noise levels on a grid of `steps` DDIM steps, as a VP or flow interpolant.
+
+        shift: see `SowConfig.level_shift`; for flow models.
+        """
 
     def session(self) -> AbstractContextManager[object]:
         """Entered once around a run: install hooks, and leave the model as it was, whatever happens."""

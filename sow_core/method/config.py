@@ -88,6 +88,8 @@ class SowConfig:
     predecessor: what only repeats the predecessor, see `Predecessor`.
     adaptive: stop cycling an image when its x0 prediction stops changing less from cycle to cycle.
     min_cycles, tolerance: fewest cycles then, and the relative change (0..1) that counts as "stopped".
+    level_shift: noise-to-signal of every level of a flow model over Stable Diffusion's, above 0 to 100 [ours]; 1: the
+      same levels on every model. Stable Diffusion ignores it.
     """
 
     steps: int = 10
@@ -114,6 +116,7 @@ class SowConfig:
     min_cycles: int = 3
     tolerance: float = 0.05
     picture_guidance: float = 0.0
+    level_shift: float = 1.0
 
     def __post_init__(self) -> None:
         """Raises SowError for a value of another type or out of its range."""
@@ -136,6 +139,7 @@ class SowConfig:
         inside = self.guidance_inside
         check(inside is None or 0 <= inside <= 100, "guidance_inside", "0 to 100, or none")
         check(0 <= self.picture_guidance <= 100, "picture_guidance", "0 to 100")
+        check(0 < self.level_shift <= 100, "level_shift", "above 0, at most 100")
         check(0 <= self.unguided_tail <= 1000, "unguided_tail", "0 to 1000")
         check(1 <= self.inversion_guidance <= 100, "inversion_guidance", "1 to 100")
         check(1 <= self.inversion_stride <= 1000, "inversion_stride", "1 to 1000")

@@ -66,7 +66,7 @@ class _Run:
         self.noise = noise
         self.count = len(seeds)
         self.trace = Trace(cycles=[0] * self.count)
-        self.schedule = backend.schedule(plan.config.steps)
+        self.schedule = backend.schedule(plan.config.steps, plan.config.level_shift)
         device = backend.device
         self.inside = layout.regions.any_condition.to(device)[None, None]
         self.total = plan.cost.calls

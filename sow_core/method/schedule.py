@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from torch import Tensor
 
@@ -20,7 +21,8 @@ from ..errors import SowError
 class Schedule:
     """Coefficients per level 0..n: `a` (signal), `b` (noise) and `t`, what the model is told there.
 
-    `t` is the training timestep (0..999) for SD models; `t[0]` is never given to a model.
+    `t` is the training timestep (0..999) for SD models and the noise time (0..1) for flow models; `t[0]` is never
+    given to a model.
     """
 
     a: tuple[float, ...]
@@ -66,6 +68,30 @@ class Schedule:
     def from_flow(cls, times: Sequence[float]) -> Schedule:
         """A rectified-flow schedule (a = 1 - t, b = t), t in [0, 1), rising."""
         return cls(a=tuple(1.0 - t for t in times), b=tuple(map(float, times)), t=tuple(map(float, times)))
+
+    @classmethod
+    def matched_flow(cls, steps: int, shift: float = 1.0) -> Schedule:
+        """The flow schedule whose levels have the noise-to-signal ratios of Stable Diffusion's grid, level 0 clean.
+
+        t / (1 - t) = shift * sqrt(1 / abar - 1): with shift 1 a level means the same share of noise on every model
+        (n = 10: levels 5 and 7 are t = .539 and .696), where a flow model's own grid would leave hardly anything of
+        the scene at level 7. shift above 1 raises all levels alike, by 2 ln(shift) in log-SNR, as larger canvases want
+        it (SD3, arXiv 2403.03206, eq. 23); ours, as the matching is.
+        """
+        grid = cls.from_alphas_cumprod(_stable_diffusion_alphas(), steps)
+        ratios = [shift * grid.sigma(level) for level in range(1, steps + 1)]
+        return cls.from_flow([0.0, *(ratio / (1.0 + ratio) for ratio in ratios)])
+
+
+@cache
+def _stable_diffusion_alphas() -> tuple[float, ...]:
+    """abar of the 1000 training timesteps: betas from .00085 to .012, linear in their roots."""
+    low, high = math.sqrt(0.00085), math.sqrt(0.012)
+    kept, products = 1.0, []
+    for step in range(1000):
+        kept *= 1.0 - (low + (high - low) * step / 999) ** 2
+        products.append(kept)
+    return tuple(products)
 
 
 def to_x0(x: Tensor, eps: Tensor, schedule: Schedule, level: int) -> Tensor:

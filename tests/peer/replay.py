@@ -24,7 +24,7 @@ class Recorder:
         self.draws = 0
         self._encoded: Iterator[Tensor] | None = iter(encoded) if encoded else None
 
-    def schedule(self, steps: int) -> Any:
+    def schedule(self, steps: int, shift: float = 1.0) -> Any:
         return self.backend.schedule(steps)
 
     def session(self) -> Any:

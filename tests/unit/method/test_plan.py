@@ -145,6 +145,7 @@ def test_without_cycles_nothing_is_noised_up() -> None:
         ("negative_in", ("sleep",)),
         ("unguided_tail", -1),
         ("picture_guidance", -1.0),
+        ("level_shift", 0.0),
         ("inversion_stride", 0),
         ("tolerance", 2.0),
     ],

@@ -14,7 +14,8 @@ from sow_core.method.schedule import Schedule, add_noise, ddim_step, invert_step
 VP = Schedule.from_alphas_cumprod(sd_alphas(), 10)
 VE = Schedule((1.0,) * 6, (0.04, 0.3, 0.6, 1.2, 2.3, 5.0), tuple(map(float, range(6))))
 FLOW = Schedule.from_flow([0.0, 0.2, 0.4, 0.6, 0.8, 0.95])
-ANY = [VP, VE, FLOW]
+MATCHED = Schedule.matched_flow(6, 2.0)
+ANY = [VP, VE, FLOW, MATCHED]
 
 
 def test_the_grid_is_the_papers() -> None:
@@ -38,7 +39,7 @@ def test_zero_signal_is_refused() -> None:
         Schedule.from_flow([0.0, 0.5, 1.0])
 
 
-@pytest.mark.parametrize("schedule", ANY, ids=["vp", "ve", "flow"])
+@pytest.mark.parametrize("schedule", ANY, ids=["vp", "ve", "flow", "matched"])
 def test_a_step_down_undoes_a_step_up(schedule: Schedule) -> None:
     x, eps = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 3, 5)
     for level in range(schedule.steps - 1):
@@ -46,7 +47,7 @@ def test_a_step_down_undoes_a_step_up(schedule: Schedule) -> None:
         assert torch.allclose(ddim_step(up, eps, schedule, level + 1, level), x, atol=1e-4)
 
 
-@pytest.mark.parametrize("schedule", ANY, ids=["vp", "ve", "flow"])
+@pytest.mark.parametrize("schedule", ANY, ids=["vp", "ve", "flow", "matched"])
 @pytest.mark.parametrize("eta", [0.0, 0.1, 1.0])
 def test_steps_keep_the_marginal(schedule: Schedule, eta: float) -> None:
     """With the true noise, x' = a' z0 + b' (unit noise): the mean is exact and the variance b'^2."""
@@ -72,7 +73,7 @@ def test_eta_without_noise_is_a_defect() -> None:
         ddim_step(torch.zeros(1), torch.zeros(1), VP, 5, 4, 1.0)
 
 
-@pytest.mark.parametrize("schedule", ANY, ids=["vp", "ve", "flow"])
+@pytest.mark.parametrize("schedule", ANY, ids=["vp", "ve", "flow", "matched"])
 def test_renoising_has_the_exact_marginal(schedule: Schedule) -> None:
     lo, hi = 2, 4
     ratio = schedule.a[hi] / schedule.a[lo]
@@ -125,3 +126,36 @@ def test_inversion_approaches_the_exact_flow_as_steps_grow() -> None:
 def test_clean_prediction_inverts_the_interpolant(level: int, scale: float, value: float) -> None:
     z0, eps = torch.tensor([value], dtype=torch.float64), torch.tensor([scale], dtype=torch.float64)
     assert torch.allclose(to_x0(add_noise(z0, eps, VP, level), eps, VP, level), z0, atol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 10, 25])
+@pytest.mark.parametrize("shift", [1.0, 2.0])
+def test_matched_levels_have_stable_diffusions_noise(steps: int, shift: float) -> None:
+    """Equal log-SNR, moved by the shift alone; level 0 is clean."""
+    flow, vp = Schedule.matched_flow(steps, shift), Schedule.from_alphas_cumprod(sd_alphas(), steps)
+    assert (flow.a[0], flow.b[0], flow.t[0]) == (1.0, 0.0, 0.0)
+    for level in range(1, steps + 1):
+        moved = 2 * math.log(flow.sigma(level)) - 2 * math.log(vp.sigma(level))
+        assert moved == pytest.approx(2 * math.log(shift), abs=1e-9)
+        assert flow.t[level] == flow.b[level] == pytest.approx(1 - flow.a[level])
+
+
+def test_matched_times_at_ten_steps() -> None:
+    assert Schedule.matched_flow(10).t == pytest.approx(
+        (0, 0.040, 0.257, 0.365, 0.455, 0.539, 0.619, 0.696, 0.770, 0.837, 0.894), abs=6e-4
+    )
+    doubled = Schedule.matched_flow(10, 2.0)
+    assert (doubled.t[5], doubled.t[7]) == pytest.approx((0.700, 0.821), abs=6e-4)
+
+
+def test_a_flow_step_without_fresh_noise_is_eulers() -> None:
+    flow, x, v = Schedule.matched_flow(10), torch.randn(2, 4, 3, 5), torch.randn(2, 4, 3, 5)
+    eps = x + flow.a[7] * v
+    assert torch.allclose(ddim_step(x, eps, flow, 7, 6), x + (flow.t[6] - flow.t[7]) * v, atol=1e-6)
+
+
+def test_a_cycle_forgets_as_much_of_a_flow_as_of_stable_diffusion() -> None:
+    """Of level 7's variance, 74 % is fresh after the noising from level 5, whatever the model."""
+    for schedule in (Schedule.matched_flow(10), VP):
+        ratio = schedule.a[7] / schedule.a[5]
+        assert 1 - (ratio * schedule.b[5] / schedule.b[7]) ** 2 == pytest.approx(0.741, abs=1e-3)

@@ -55,9 +55,16 @@ class GaussianBackend:
         return (F.interpolate(latent[:, :3], scale_factor=8.0) / 2.0 + 0.5).clamp(0.0, 1.0)
 
     def predict(
-        self, x: Tensor, schedule: Schedule, level: int, rows: Sequence[str], control: AttentionControl | None = None
+        self,
+        x: Tensor,
+        schedule: Schedule,
+        level: int,
+        rows: Sequence[str],
+        control: AttentionControl | None = None,
+        embedded: bool = True,
     ) -> Tensor:
-        self.calls.append({"level": level, "rows": tuple(rows), "shape": tuple(x.shape), "control": control, "x": x})
+        call = {"level": level, "rows": tuple(rows), "shape": tuple(x.shape), "control": control, "x": x}
+        self.calls.append(call | {"embedded": embedded})
         if self.fail_at == len(self.calls):
             raise RuntimeError("the model broke")
         a, b = schedule.a[level], schedule.b[level]

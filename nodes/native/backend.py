@@ -79,6 +79,7 @@ class NativeBackend:
         level: int,
         rows: Sequence[str],
         control: AttentionControl | None = None,
+        embedded: bool = True,
     ) -> Tensor:
         sigma = schedule.sigma(level)
         if sigma > self._last_sigma:

@@ -180,7 +180,13 @@ class DiffusersBackend:
 
     @torch.no_grad()
     def predict(
-        self, x: Tensor, schedule: Schedule, level: int, rows: Sequence[str], control: AttentionControl | None = None
+        self,
+        x: Tensor,
+        schedule: Schedule,
+        level: int,
+        rows: Sequence[str],
+        control: AttentionControl | None = None,
+        embedded: bool = True,
     ) -> Tensor:
         if control is not None:
             self._install()

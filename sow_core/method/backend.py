@@ -41,13 +41,20 @@ class Backend(Protocol):
         """Entered once around a run: install hooks, and leave the model as it was, whatever happens."""
 
     def predict(
-        self, x: Tensor, schedule: Schedule, level: int, rows: Sequence[str], control: AttentionControl | None = None
+        self,
+        x: Tensor,
+        schedule: Schedule,
+        level: int,
+        rows: Sequence[str],
+        control: AttentionControl | None = None,
+        embedded: bool = True,
     ) -> Tensor:
         """The model's eps for every named row, in ONE batched call.
 
         x: the state [N, C, h, w] as it stands (in an inversion its noise is that of level - 1);
         level: what the model is told (`schedule.t[level]`); rows: names of prompts ("positive",
-        "negative", "empty", "suppress", "diverse"), batched row by row: row 0 of all images first.
+        "negative", "empty", "suppress", "diverse"), batched row by row: row 0 of all images first;
+        embedded: see `Guidance`.
         Returns [len(rows), N, C, h, w], float32. v-predictions are converted with the level's a and b.
         """
 

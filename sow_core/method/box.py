@@ -92,9 +92,9 @@ class Box:
 
         return Box(near(self.x), near(self.y), max(near(self.width), cell), max(near(self.height), cell))
 
-    def snap_inside(self, width: int, height: int) -> Box:
-        """`snap`, moved onto a canvas of `width` x `height` px (multiples of 8) that the box itself fits into."""
-        box = self.snap()
+    def snap_inside(self, width: int, height: int, cell: int = CELL) -> Box:
+        """`snap`, moved onto a canvas of `width` x `height` px (multiples of `cell`) that the box itself fits into."""
+        box = self.snap(cell)
         return Box(min(box.x, width - box.width), min(box.y, height - box.height), box.width, box.height)
 
     def as_dict(self) -> dict[str, int]:
@@ -104,12 +104,12 @@ class Box:
         return f"{self.x},{self.y},{self.width},{self.height}"
 
 
-def check_size(width: int, height: int) -> None:
-    """Raises SowError unless a canvas's sides are multiples of a cell within `SIDES`."""
+def check_size(width: int, height: int, cell: int = CELL) -> None:
+    """Raises SowError unless a canvas's sides are multiples of `cell` px within `SIDES`."""
     for name, value in (("width", width), ("height", height)):
-        if value % CELL or not SIDES[0] <= value <= SIDES[1]:
+        if value % cell or not SIDES[0] <= value <= SIDES[1]:
             low, high = SIDES
-            raise SowError(f"Bad {name} {value}: expected a multiple of {CELL} from {low} to {high} px.")
+            raise SowError(f"Bad {name} {value}: expected a multiple of {cell} from {low} to {high} px.")
 
 
 def check_inside(

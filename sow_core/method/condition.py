@@ -21,8 +21,11 @@ from .regions import Regions, cell_coverage
 
 GRAY = 128 / 255
 """The canvas and the surroundings of a condition [paper: gray]."""
-REACH = 2 * CELL
-"""px that fill="extend" carries the kept colours outward: past the cell at the edge and its neighbour."""
+
+
+def reach(cell: int) -> int:
+    """px that fill="extend" carries the kept colours outward: past the cell at the edge and its neighbour."""
+    return 2 * cell
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,14 @@ def load_condition(
 
 @dataclass(frozen=True)
 class PreparedCondition:
-    """A condition at its size on the canvas: picture [3, H, W], mask [H, W] of 0 or 1, box on the 8-px grid."""
+    """A condition at its size on the canvas: picture [3, H, W], mask [H, W] of 0 or 1, box on the layout's grid."""
 
     picture: Tensor
     mask: Tensor
     box: Box
     cells: Tensor
     fill: Fill
+    cell: int = CELL
 
     @cached_property
     def image(self) -> Tensor:
@@ -101,19 +105,24 @@ class PreparedCondition:
     def filled(self) -> Tensor:
         """The picture as it is encoded; made when a run reads the crops, which few do."""
         if self.fill == "extend":
-            return extend(self.image, self.mask)
+            return extend(self.image, self.mask, reach(self.cell))
         return self.picture if self.fill == "keep" else self.image
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a run starts from: the pasted canvas [3, H, W], the prepared conditions, and their regions."""
+    """What a run starts from: the pasted canvas [3, H, W], the prepared conditions, and their regions.
+
+    cell: px per latent cell; snap: px of the grid that the boxes lie on, a multiple of it (a transformer's tokens).
+    """
 
     canvas: Tensor
     conditions: tuple[PreparedCondition, ...]
     regions: Regions
     background: Tensor
     fill: Fill
+    cell: int = CELL
+    snap: int = CELL
 
     @cached_property
     def filled(self) -> Tensor:
@@ -122,7 +131,7 @@ class Layout:
             return self.canvas
         kept = kept_mask(self)
         if self.fill == "extend":
-            return extend(self.canvas, kept)
+            return extend(self.canvas, kept, reach(self.cell))
         filled = self.canvas.clone()
         for item in self.conditions:
             window = _window(filled, item.box)
@@ -155,15 +164,17 @@ def make_layout(
     background: Tensor | tuple[float, float, float] | None = None,
     coverage: float = 0.5,
     fill: Fill = "extend",
+    cell: int = CELL,
+    snap: int = CELL,
 ) -> Layout:
     """Resize, snap and paste: the paper's condition preprocessing, for several conditions.
 
-    width, height: canvas px, multiples of 8. background: a colour 0..1, a picture [3, H, W], or gray.
-    A box is snapped to the 8-px grid *before* pasting, so that pixels and latents agree. Later
+    width, height: canvas px, multiples of `snap`. background: a colour 0..1, a picture [3, H, W], or gray.
+    cell, snap: see `Layout`. A box is snapped to the grid *before* pasting, so that pixels and latents agree. Later
     conditions lie on top of earlier ones. fill: what surrounds the kept pixels, see `SowConfig`; it never covers
     another condition's. Raises SowError for a box outside the canvas or a mask that keeps no whole latent cell.
     """
-    check_size(width, height)
+    check_size(width, height, snap)
     if not conditions:
         raise SowError("No condition: expected at least one picture to keep.")
     check_inside(width, height, [c.box for c in conditions], (c.related for c in conditions))
@@ -171,7 +182,7 @@ def make_layout(
     under = canvas.clone()
     prepared = []
     for condition in conditions:
-        item = prepare(condition, condition.box.snap_inside(width, height), coverage, fill)
+        item = prepare(condition, condition.box.snap_inside(width, height, snap), coverage, fill, cell)
         prepared.append(item)
         window = _window(canvas, item.box)
         window.copy_(torch.where(item.mask > 0.5, item.picture, window))
@@ -179,10 +190,11 @@ def make_layout(
         [c.cells for c in prepared],
         [c.box for c in prepared],
         [c.related for c in conditions],
-        height // CELL,
-        width // CELL,
+        height // cell,
+        width // cell,
+        cell,
     )
-    return Layout(canvas, tuple(prepared), regions, under, fill)
+    return Layout(canvas, tuple(prepared), regions, under, fill, cell, snap)
 
 
 def _window(x: Tensor, box: Box) -> Tensor:
@@ -190,21 +202,21 @@ def _window(x: Tensor, box: Box) -> Tensor:
     return x[..., box.y : box.bottom, box.x : box.right]
 
 
-def prepare(condition: Condition, box: Box, coverage: float, fill: Fill) -> PreparedCondition:
+def prepare(condition: Condition, box: Box, coverage: float, fill: Fill, cell: int = CELL) -> PreparedCondition:
     """Resize a condition to its snapped box; what its mask hides has no share in what it keeps."""
     planes = list(condition.image.detach().float().cpu().numpy())
     resized, kept = resize_kept(planes, condition.mask.detach().float().cpu().numpy(), (box.height, box.width))
     image, mask = torch.from_numpy(np.stack(resized)), (torch.tensor(kept) >= 0.5).float()
-    cells = cell_coverage(mask, coverage)
+    cells = cell_coverage(mask, coverage, cell)
     if not cells.any():
         raise SowError(
-            f"The mask keeps no whole {CELL}-px cell at {box.width}x{box.height} px ({mask.mean():.2%} of the pixels); "
+            f"The mask keeps no whole {cell}-px cell at {box.width}x{box.height} px ({mask.mean():.2%} of the pixels); "
             "enlarge the box or the mask, or lower coverage."
         )
-    return PreparedCondition(image, mask, box, cells, fill)
+    return PreparedCondition(image, mask, box, cells, fill, cell)
 
 
-def extend(image: Tensor, mask: Tensor, reach: int = REACH) -> Tensor:
+def extend(image: Tensor, mask: Tensor, reach: int = 2 * CELL) -> Tensor:
     """The picture [3, h, w] with the colours inside the mask [h, w] (0 or 1) carried outward by `reach` px.
 
     Ring by ring: each pixel next to known ones takes their mean. Pixels inside and beyond stay as they are.

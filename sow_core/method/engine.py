@@ -17,9 +17,8 @@ from torch import Tensor
 from ..errors import SowError
 from . import separation
 from .backend import Backend
-from .box import CELL
 from .encoded import EncodedLayout, check_finite
-from .guidance import POSITIVE
+from .guidance import POSITIVE, Guidance
 from .modulation import AttentionControl
 from .noise import NoiseSource
 from .plan import (
@@ -98,7 +97,7 @@ class _Run:
         levels = [z]
         inside = self.inside if on_canvas else None
         for below, stop in pairwise((0, *op.stops)):
-            eps = op.guidance.combine(self._predict(z, stop, op.guidance.rows), inside)
+            eps = op.guidance.combine(self._predict(z, stop, op.guidance), inside)
             clean = to_x0(z, eps, self.schedule, below)
             levels += [invert_step(z, eps, self.schedule, below, k) for k in range(below + 1, stop + 1)]
             z = levels[-1]
@@ -121,7 +120,7 @@ class _Run:
     def _store(self, level: int, crop: Tensor, index: int) -> None:
         """Write a crop's latent into the canvas-sized trajectory; a later condition covers an earlier one."""
         box = self.layout.conditions[index].box
-        y, x = box.y // CELL, box.x // CELL
+        y, x = box.y // self.layout.cell, box.x // self.layout.cell
         owned = self.layout.regions.condition[index].to(crop)[None, None]
         base = self.stored.get(level)
         if base is None:
@@ -161,13 +160,13 @@ class _Run:
             control.begin(op.cycle)
             gate = control.gate if op.cycle is not None and control.enhances else None
         x = self.state.x
-        predicted = self._predict(x, op.level, op.guidance.rows, control)
+        predicted = self._predict(x, op.level, op.guidance, control)
         if control is not None and op.cycle is not None:  # the refine has no gate
             measured = control.end()
             if control.mass_map is not None:
                 self.trace.masses.append((op.cycle, control.mass_map))
         if op.guidance.picture > 0:
-            blank = self._predict(self._without_condition(x, op.level), op.level, (POSITIVE,))[0]
+            blank = self.backend.predict(self._without_condition(x, op.level), self.schedule, op.level, (POSITIVE,))[0]
         eps = op.guidance.combine(predicted, self.inside, blank)
         noise = self._draw() if op.eta > 0 else None
         self.state.x0 = to_x0(x, eps, self.schedule, op.level)
@@ -260,8 +259,8 @@ class _Run:
 
     # -- helpers
 
-    def _predict(self, x: Tensor, level: int, rows: tuple[str, ...], control: AttentionControl | None = None) -> Tensor:
-        return self.backend.predict(x, self.schedule, level, rows, control)
+    def _predict(self, x: Tensor, level: int, guidance: Guidance, control: AttentionControl | None = None) -> Tensor:
+        return self.backend.predict(x, self.schedule, level, guidance.rows, control, guidance.embedded)
 
     def _called(
         self,

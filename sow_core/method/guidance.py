@@ -24,6 +24,8 @@ class Guidance:
     picture: scale of a guidance towards the condition [ours, not in the paper]: what the positive row says more
       outside the condition than it says of the same state with the condition blanked out; one more call, of a
       single row.
+    embedded: False: a model that is told its guidance as a number (Flux dev) is told 1, which is none; others have
+      nothing to be told.
     """
 
     scale: float = 7.5
@@ -31,6 +33,7 @@ class Guidance:
     negative: str = NEGATIVE
     extra: bool = False
     picture: float = 0.0
+    embedded: bool = True
 
     @property
     def rows(self) -> tuple[str, ...]:

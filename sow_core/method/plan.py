@@ -236,7 +236,8 @@ def build_plan(config: SowConfig, conditions: int = 1) -> Plan:
     def guidance(phase: str) -> Guidance:
         negative = NEGATIVE if phase in as_before.negative_in else EMPTY
         if phase == "invert":
-            return Guidance(config.inversion_guidance, negative=negative)
+            scale = config.inversion_guidance
+            return Guidance(scale, negative=negative, embedded=scale > 1)
         if phase == "cycle":
             return Guidance(
                 config.guidance, negative=negative, extra=as_before.extra_rows, picture=config.picture_guidance
@@ -274,7 +275,7 @@ def build_plan(config: SowConfig, conditions: int = 1) -> Plan:
             ops.append(Place(level - 1, cycle))
         ops.append(EndCycle(cycle))
     for level in range(lo, 0, -1):
-        guided = guidance("refine") if level > config.unguided_tail else Guidance(1.0)
+        guided = guidance("refine") if level > config.unguided_tail else Guidance(1.0, embedded=False)
         ops.append(Denoise(level, config.refine_eta, guided, level <= free, None))
         if level - 1 in kept:
             ops.append(Place(level - 1, None))

@@ -13,20 +13,20 @@ from torch import Tensor
 from .box import CELL, Box
 
 
-def cell_coverage(mask: Tensor, coverage: float = 0.5) -> Tensor:
-    """Kept cells of a pixel mask by area: [h, w] 0..1 -> [h/8, w/8] of 0 or 1.
+def cell_coverage(mask: Tensor, coverage: float = 0.5, cell: int = CELL) -> Tensor:
+    """Kept cells of a pixel mask by area: [h, w] 0..1 -> [h/cell, w/cell] of 0 or 1.
 
     A cell is kept if at least `coverage` of its pixels are (mask >= .5 is a kept pixel).
     Area instead of the predecessor's top-left pixel: no speckled edges.
     """
-    share = F.avg_pool2d((mask >= 0.5).float()[None, None], CELL)[0, 0]
+    share = F.avg_pool2d((mask >= 0.5).float()[None, None], cell)[0, 0]
     return (share >= coverage - 1e-6).float()
 
 
-def box_cells(box: Box, height: int, width: int) -> Tensor:
+def box_cells(box: Box, height: int, width: int, cell: int = CELL) -> Tensor:
     """Cells [height, width] whose centre a pixel box covers (0 or 1)."""
-    ys = (torch.arange(height) + 0.5) * CELL
-    xs = (torch.arange(width) + 0.5) * CELL
+    ys = (torch.arange(height) + 0.5) * cell
+    xs = (torch.arange(width) + 0.5) * cell
     rows = (ys >= box.y) & (ys < box.bottom)
     columns = (xs >= box.x) & (xs < box.right)
     return (rows[:, None] & columns[None, :]).float()
@@ -78,16 +78,25 @@ class Regions:
 
     @classmethod
     def build(
-        cls, masks: Sequence[Tensor], boxes: Sequence[Box], related: Sequence[Sequence[Box]], height: int, width: int
+        cls,
+        masks: Sequence[Tensor],
+        boxes: Sequence[Box],
+        related: Sequence[Sequence[Box]],
+        height: int,
+        width: int,
+        cell: int = CELL,
     ) -> Regions:
-        """From each condition's cell mask [h_c, w_c], its snapped pixel box and its related pixel boxes."""
+        """From each condition's cell mask [h_c, w_c], its snapped pixel box and its related pixel boxes.
+
+        height, width: of the canvas in cells of `cell` px.
+        """
         condition = torch.zeros(len(masks), height, width)
         around = torch.zeros(len(masks), height, width)
         for index, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
-            y, x = box.y // CELL, box.x // CELL
+            y, x = box.y // cell, box.x // cell
             condition[index, y : y + mask.shape[0], x : x + mask.shape[1]] = mask
             for area in related[index]:
-                around[index] = torch.maximum(around[index], box_cells(area, height, width))
+                around[index] = torch.maximum(around[index], box_cells(area, height, width, cell))
         return cls(condition, around)
 
     def at(self, grid: tuple[int, int]) -> RegionMaps:

@@ -37,7 +37,9 @@ class Recorder:
     def decode(self, latent: Tensor) -> Tensor:
         return self.backend.decode(latent)
 
-    def predict(self, x: Tensor, schedule: Any, level: int, rows: Sequence[str], control: Any = None) -> Tensor:
+    def predict(
+        self, x: Tensor, schedule: Any, level: int, rows: Sequence[str], control: Any = None, embedded: bool = True
+    ) -> Tensor:
         self.latents.append(x[:1].clone())
         self.rows.append(len(rows) * x.shape[0])
         self.timesteps.append(schedule.t[level])

@@ -167,3 +167,22 @@ def test_paste_back_keeps_the_middle_and_blends_the_edge() -> None:
     assert torch.equal(paste_back(images, layout.canvas, kept_mask(layout), 0)[0, 0] > 0, kept_mask(layout) > 0.5)
     full = torch.ones(40, 40)
     assert torch.allclose(feathered(full, 5), full), "the picture's own border is no edge"
+
+
+def test_a_layout_lies_on_a_transformers_tokens() -> None:
+    """Boxes on 16 px, cells of 8 or of 16: the mask keeps whole cells of the model's latent."""
+    for cell in (8, 16):
+        made = make_layout([condition(Box(20, 40, 30, 44))], 96, 128, cell=cell, snap=16)
+        assert made.conditions[0].box == Box(16, 48, 32, 48)
+        assert (made.regions.height, made.regions.width) == (128 // cell, 96 // cell)
+        assert made.regions.any_condition.sum() == 32 * 48 // cell**2
+        assert made.conditions[0].cells.shape == (48 // cell, 32 // cell)
+    with pytest.raises(SowError, match="multiple of 16"):
+        make_layout([condition(Box(0, 0, 32, 32))], 104, 128, snap=16)
+
+
+def test_colours_reach_past_a_larger_cell() -> None:
+    near, far = (make_layout([condition(Box(64, 64, 32, 32), value=0.0)], 192, 192, cell=cell, snap=16).filled
+                 for cell in (8, 16))  # fmt: skip
+    for made, width in ((near, 16), (far, 32)):
+        assert (made[:, 80, 96 : 96 + width] == 0).all() and (made[:, 80, 96 + width] == GRAY).all()

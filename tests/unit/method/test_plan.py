@@ -194,3 +194,11 @@ def test_the_description_ends_with_the_cost() -> None:
     assert lines[-1] == "total: 19 calls, 32 rows at canvas size, 0 at crop size"
     assert "... the same until cycle 4" in lines
     assert sum("Denoise" in line for line in lines) == 2 + 5
+
+
+def test_what_is_unguided_is_so_for_a_model_that_is_told_its_guidance() -> None:
+    """The inversion and the tail; in a run at guidance 1 the cycle's rows are alike, and told as ever."""
+    ops = build_plan(SowConfig(guidance=1.0)).ops
+    told = {(type(op).__name__, op.level): op.guidance.embedded for op in ops if isinstance(op, (Invert, Denoise))}
+    assert told == {("Invert", 7): False} | {("Denoise", k): k > 2 for k in range(1, 8)}
+    assert build_plan(SowConfig(inversion_guidance=2.0)).guidances[0].embedded

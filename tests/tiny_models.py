@@ -113,6 +113,7 @@ def vae(family: str) -> Any:
 
 def text_encoder(family: str, projected: bool = False) -> Any:
     """A CLIPTextModel of 2 layers over the byte vocabulary; with a projection head where SDXL has one."""
+    import torch
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
@@ -127,10 +128,15 @@ def text_encoder(family: str, projected: bool = False) -> Any:
         bos_token_id=_vocabulary()[START],
         eos_token_id=_vocabulary()[END],
         pad_token_id=_vocabulary()[END],
-        # wide enough for prompts to differ visibly through random layers
-        initializer_factor=5.0,
     )
-    return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config).eval()
+    model = (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
+    with torch.no_grad():
+        # Drawn here, by name: transformers 4 and 5 draw others. Wide enough for prompts to differ visibly.
+        rng = torch.Generator().manual_seed(torch.initial_seed())
+        for name, values in sorted(model.named_parameters()):
+            if values.ndim > 1:
+                values.normal_(std=0.1 if "embedding" in name else 3 * values.shape[1] ** -0.5, generator=rng)
+    return model.eval()
 
 
 def write_tokenizer(folder: Path, pad: str = END) -> None:

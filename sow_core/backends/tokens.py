@@ -19,12 +19,12 @@ MOST_BYTES = 32 * 2**20
 
 def load_tokenizer(folder: Path, vocabulary: int) -> Any:
     """The tokenizer in `folder`, for an encoder that knows `vocabulary` tokens. Raises SowError."""
-    from transformers import CLIPTokenizer
+    from transformers import CLIPTokenizerFast
 
     with tempfile.TemporaryDirectory(prefix="sow-") as copy:
         copy_tokenizer(folder, Path(copy))
         with readable(one_line(folder)):
-            made = CLIPTokenizer.from_pretrained(copy, local_files_only=True)
+            made = CLIPTokenizerFast.from_pretrained(copy, local_files_only=True)
             highest = max(made.get_vocab().values())
     if highest >= vocabulary:
         raise SowError(f"The tokenizer in {one_line(folder)} has the token {highest}, but vocab_size in the text "

@@ -4,6 +4,7 @@ for every word of the grammar to be one token. Other words fall apart into bytes
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -71,20 +72,25 @@ def read_merges(folder: Path) -> list[tuple[str, str]]:
 
 def build(init: Path | None = None):  # noqa: ANN201 - transformers is imported late
     """The tokenizer; with `init` (a tokenizer folder) its merges come first, so its words keep their tokens."""
-    from transformers import CLIPTokenizer
+    from transformers import CLIPTokenizerFast
 
     merges = learn_merges(grammar_words(), read_merges(init) if init else [])
     symbols = byte_alphabet()
     tokens = [*symbols, *(s + "</w>" for s in symbols)]
     tokens += [t for t in dict.fromkeys(a + b for a, b in merges) if t not in set(tokens)]
     vocab = {t: i for i, t in enumerate([*tokens, START, END])}
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_LENGTH)
+    with tempfile.TemporaryDirectory() as folder:  # transformers 4 makes one from files only, 5 from either
+        write_words(Path(folder), vocab, [" ".join(m) for m in merges])
+        return CLIPTokenizerFast.from_pretrained(folder, model_max_length=MAX_LENGTH)
 
 
 def save(tokenizer, folder: Path) -> None:  # noqa: ANN001
     """tokenizer.json as transformers writes it, and the vocab.json and merges.txt that other loaders read."""
     tokenizer.save_pretrained(folder)
     model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
-    write_text(folder / "vocab.json", json.dumps(model["vocab"], ensure_ascii=False))
-    merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+    write_words(folder, model["vocab"], [m if isinstance(m, str) else " ".join(m) for m in model["merges"]])
+
+
+def write_words(folder: Path, vocab: dict[str, int], merges: list[str]) -> None:
+    write_text(folder / "vocab.json", json.dumps(vocab, ensure_ascii=False))
     write_text(folder / "merges.txt", "#version: 0.2\n" + "\n".join(merges) + "\n")

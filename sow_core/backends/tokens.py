@@ -19,7 +19,7 @@ MOST_BYTES = 32 * 2**20
 
 def load_tokenizer(folder: Path, vocabulary: int) -> Any:
     """The tokenizer in `folder`, for an encoder that knows `vocabulary` tokens. Raises SowError."""
-    from transformers import CLIPTokenizerFast
+    from transformers import CLIPTokenizerFast  # type: ignore[attr-defined]  # 5 has it by another way
 
     with tempfile.TemporaryDirectory(prefix="sow-") as copy:
         copy_tokenizer(folder, Path(copy))

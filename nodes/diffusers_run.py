@@ -123,7 +123,7 @@ def generate_pictures(pipeline: Pipeline, layout: Layout, config: SowConfig, see
     device = _device()
     if device.type != "cpu":
         # The host does not know this model: make room for it before it comes.
-        size = sum(p.numel() * p.element_size() for module in _modules(pipeline.parts) for p in module.parameters())
+        size = sum(p.numel() * p.element_size() for module in pipeline.parts.modules for p in module.parameters())
         comfy.model_management.free_memory(int(size * 1.3), device)
     plan = build_plan(config, len(layout.conditions))
     with torch.inference_mode(False), torch.no_grad():
@@ -148,17 +148,13 @@ def generate_pictures(pipeline: Pipeline, layout: Layout, config: SowConfig, see
 
 
 def _backend(parts: Any, device: torch.device) -> Any:
-    from ..sow_core.backends.diffusers import DiffusersBackend
+    from ..sow_core.backends.opening import backend_of
 
-    return DiffusersBackend(parts, device)
-
-
-def _modules(parts: Any) -> list[torch.nn.Module]:
-    return [parts.unet, parts.vae, *(encoder for _, encoder in parts.encoders)]
+    return backend_of(parts, device)
 
 
 def _to_cpu(parts: Any) -> None:
-    for module in _modules(parts):
+    for module in parts.modules:
         module.to("cpu")
 
 

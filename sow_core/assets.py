@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+EMBEDDED = ("demo", "demo_flow")
+"""Names of the models that come with the program: of Stable Diffusion's shape, and a flow transformer."""
 PACKAGE = Path(__file__).resolve().parent
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 FAMILIES = ("sd1", "sd2", "sd2_v", "sdxl")
+FLOW_FAMILIES = ("sd3demo",)
 START, END = "<|startoftext|>", "<|endoftext|>"
 _SIZES = {"sd1": 64, "sd2": 64, "sd2_v": 96, "sdxl": 128}  # latent cells per side: 512, 512, 768, 1024 px
 _BETAS = {
@@ -31,8 +32,10 @@ def build(family: str, folder: str | Path, seed: int = 0) -> Path:
     """
     import torch
 
+    if family in FLOW_FAMILIES:
+        return _build_flow(family, Path(folder), seed)
     if family not in FAMILIES:
-        raise ValueError(f"Unknown family {family!r}: expected one of {', '.join(FAMILIES)}.")
+        raise ValueError(f"Unknown family {family!r}: expected one of {', '.join((*FAMILIES, *FLOW_FAMILIES))}.")
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
@@ -46,6 +49,57 @@ def build(family: str, folder: str | Path, seed: int = 0) -> Path:
     write_scheduler(family, root / "scheduler")
     _write_json(root / "model_index.json", _index(family))
     return root
+
+
+def _build_flow(family: str, root: Path, seed: int) -> Path:
+    """A flow transformer that shares VAE and text encoder with a tiny "sd1" beside it (made if missing)."""
+    import torch
+
+    root.mkdir(parents=True, exist_ok=True)
+    if not (root.parent / "sd1").is_dir():
+        build("sd1", root.parent / "sd1")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        transformer(family).save_pretrained(root / "transformer")
+    name = "FlowMatchEulerDiscreteScheduler"
+    (root / "scheduler").mkdir(exist_ok=True)
+    _write_json(root / "scheduler" / "scheduler_config.json", {"_class_name": name, "shift": 1.0})
+    _write_json(root / "model_index.json", {
+        "_class_name": "SowFlow",
+        "shares": "sd1",
+        "scheduler": ["diffusers", name],
+        "transformer": ["diffusers", "SD3Transformer2DModel"],
+    })  # fmt: skip
+    return root
+
+
+def transformer(family: str) -> Any:
+    """The family's transformer, two or three joint blocks; its output has about unit variance."""
+    import torch
+    from diffusers import SD3Transformer2DModel
+
+    if family != "sd3demo":
+        raise ValueError(f"Unknown family {family!r}: expected one of {', '.join(FLOW_FAMILIES)}.")
+    model = SD3Transformer2DModel(
+        sample_size=16,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=3,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        caption_projection_dim=32,
+        pooled_projection_dim=32,
+        pos_embed_max_size=32,
+        qk_norm="rms_norm",
+    )
+    with torch.no_grad():
+        # Modulation starts at zero in training; here every block is to count, and the output to be seen.
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, 1.5 / parameter[0].numel() ** 0.5)
+    return model.eval()
 
 
 def unet(family: str) -> Any:

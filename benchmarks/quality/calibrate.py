@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.opening import open_backend
 from sow_core.method.advice import Gate
 
 from .cases import render_cases
@@ -38,7 +38,7 @@ def gate_of(runs: Sequence[float]) -> Gate:
 
 def measured(model: str, cases: int) -> list[float]:
     """Mean indicator of a model's runs on the first validation cases, gate open."""
-    backend = DiffusersBackend.load(model)
+    backend = open_backend(model)
     advice = replace(backend.parts.recommended, gate=Gate())
     runs = []
     for case in render_cases("normal", "val", cases):

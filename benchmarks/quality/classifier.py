@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.base import ModelBackend
 from sow_core.method.schedule import add_noise
 from tools.demo_model.attributes import BACKGROUNDS
 from tools.demo_model.captions import PLACE_WORDS, STYLE_WORDS
@@ -22,7 +22,7 @@ STYLES = ("photo", "pencil", "watercolor", "pixel")
 class TextClassifier:
     """Place and style of pictures by the model's own noise prediction."""
 
-    def __init__(self, backend: DiffusersBackend, draws: int = 1) -> None:
+    def __init__(self, backend: ModelBackend, draws: int = 1) -> None:
         self.backend = backend
         self.draws = draws
         self.schedule = backend.schedule(10)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.base import ModelBackend
 from sow_core.method.advice import Advice
 from sow_core.method.condition import to_picture
 from sow_core.pictures.sheet import contact_sheet
@@ -22,7 +22,7 @@ SHOWN = (0, 1, 2, 4, 6, 9)
 """Cycles in the sheet."""
 
 
-def masses(method: Method, case: Case, backend: DiffusersBackend, advice: Advice) -> dict[str, Any]:
+def masses(method: Method, case: Case, backend: ModelBackend, advice: Advice) -> dict[str, Any]:
     """{"case", "maps": one [h][w] per cycle, mean over its calls, heads and layers, "image": the result}."""
     result = sample(method, case, backend, advice)
     by_cycle: dict[int, list[Tensor]] = defaultdict(list)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.base import ModelBackend
 from sow_core.method.condition import Layout, kept_mask
 from sow_core.method.fidelity import psnr, region_error, seam_contrast
 
@@ -33,7 +33,7 @@ def gray_halo(image: Tensor, layout: Layout, width: int = 4, tolerance: float = 
     return float(gray[ring].float().mean())
 
 
-def autoencoder(backend: DiffusersBackend, layout: Layout) -> float:
+def autoencoder(backend: ModelBackend, layout: Layout) -> float:
     """region_rms of the pasted canvas merely encoded and decoded: no latent method can do better by much."""
     again = backend.decode(backend.encode(layout.filled[None]))[0]
     return region_error((again * 255).round() / 255, layout)

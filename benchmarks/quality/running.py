@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.base import ModelBackend
 from sow_core.backends.painting import Painted, paint
 from sow_core.files import atomic_write
 from sow_core.method.advice import Advice
@@ -39,7 +39,7 @@ def _background(name: str, seed: int) -> Tensor | tuple[float, float, float] | N
     return (0.0, 0.0, 0.0) if name == "black" else None
 
 
-def sample(method: Method, case: Case, backend: DiffusersBackend, advice: Advice) -> Painted:
+def sample(method: Method, case: Case, backend: ModelBackend, advice: Advice) -> Painted:
     """Run the method on the case with the case's seed."""
     prompt = case.prompt if method.intensify else case.plain_prompt
     backend.set_prompts({"positive": prompt, "negative": advice.negative or "", **EXTRA_PROMPTS})
@@ -50,7 +50,7 @@ def sample(method: Method, case: Case, backend: DiffusersBackend, advice: Advice
 class Pictures:
     """The pictures of a run: OUT/pictures/METHOD/CASE.png and OUT/pictures.jsonl."""
 
-    def __init__(self, folder: Path, backend: DiffusersBackend, model_digest: str, advice: Advice) -> None:
+    def __init__(self, folder: Path, backend: ModelBackend, model_digest: str, advice: Advice) -> None:
         self.folder = folder
         self.backend = backend
         self.advice = advice

@@ -11,7 +11,8 @@ import torch
 from tqdm import tqdm
 
 from sow_core.assets import asset_folder
-from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.base import ModelBackend
+from sow_core.backends.opening import open_backend
 from sow_core.errors import SowError
 
 from .cases import SETTINGS, Case, render_cases
@@ -61,7 +62,7 @@ class Session:
         """What was not measured, one line each with its reason."""
         if options.device == "cpu":
             torch.set_num_threads(1)  # two spinning threads beside a busy process cost ten times, not half
-        self.backend = DiffusersBackend.load(options.model, device=options.device)
+        self.backend = open_backend(options.model, device=options.device)
         self.advice = self.backend.parts.recommended
         self.pictures = Pictures(options.out, self.backend, weights_digest(self.backend), self.advice)
         self.panel = self._panel()
@@ -103,10 +104,10 @@ class Session:
             self.rows.append(self.measures.make(method, case, layout, picture, made))
 
 
-def weights_digest(backend: DiffusersBackend) -> str:
-    """Of the UNet's and the VAE's weights: another model's pictures are never taken for this one's."""
+def weights_digest(backend: ModelBackend) -> str:
+    """Of the net's and the VAE's weights: another model's pictures are never taken for this one's."""
     digest = hashlib.sha256()
-    for module in (backend.parts.unet, backend.parts.vae):
+    for module in (backend.parts.net, backend.parts.vae):
         for name, weight in module.state_dict().items():
             digest.update(name.encode())
             digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import SowError
 from ..method.box import CELL
-from .components import Components
+from ..method.families import SD3, Family
+from .components import Components, FlowComponents
 
 FAMILIES = ("SD 1.x", "SD 2.x", "SDXL")
 PIPELINES = {
@@ -22,12 +23,20 @@ PARTS = {
     "text_encoder": ("CLIPTextModel",),
     "text_encoder_2": ("CLIPTextModelWithProjection",),
 }
+FLOW_PIPELINES = {"SowFlow": "demo_flow"}
+"""The kind of a flow transformer's folder by its pipeline's class. "SowFlow" is no class of diffusers: a transformer
+whose other parts another folder has."""
+FLOW_FAMILIES: dict[str, Family] = {"demo_flow": SD3}
+FLOW_PARTS: dict[str, dict[str, str]] = {"demo_flow": {"transformer": "SD3Transformer2DModel"}}
+"""By kind: the class of each part that a folder's model_index.json has to name."""
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
 
 def check_index(name: str, index: Mapping[str, Any]) -> str:
-    """"sd" or "sdxl" from a model_index.json. Raises SowError for every other kind of pipeline."""
+    """"sd", "sdxl" or a key of `FLOW_FAMILIES` from a model_index.json. Raises SowError for every other pipeline."""
     kind = index.get("_class_name", "")
+    if kind in FLOW_PIPELINES:
+        return _check_flow_index(name, index, FLOW_PIPELINES[kind])
     if kind not in PIPELINES:
         raise SowError(
             f"{name} holds a {kind or 'model without _class_name'}; expected a text-to-image Stable Diffusion "
@@ -43,6 +52,14 @@ def check_index(name: str, index: Mapping[str, Any]) -> str:
         if found not in expected:
             raise SowError(f"{name} has {found or 'no'} {part}; expected {expected[0]} ({', '.join(FAMILIES)}).")
     return family
+
+
+def _check_flow_index(name: str, index: Mapping[str, Any], kind: str) -> str:
+    for part, expected in FLOW_PARTS[kind].items():
+        found = _class_of(index, part)
+        if found != expected:
+            raise SowError(f"{name} has {found or 'no'} {part}; expected {expected} ({FLOW_FAMILIES[kind].name}).")
+    return kind
 
 
 def _class_of(index: Mapping[str, Any], part: str) -> str | None:
@@ -79,6 +96,43 @@ def check_scheduler(name: str, config: Mapping[str, Any]) -> None:
         raise SowError(f"{name} has the noise schedule {schedule!r}; expected {' | '.join(BETA_SCHEDULES)}.")
 
 
+def check_flow_scheduler(name: str, config: Mapping[str, Any]) -> None:
+    """Raises SowError unless the model was trained on straight lines to noise. Its shift is of no matter here: the
+    method brings times of its own (`Schedule.matched_flow`)."""
+    kind = str(config.get("_class_name", ""))
+    if not kind.startswith("FlowMatch"):
+        raise SowError(f"{name} has the scheduler {kind or 'of no name'}; expected FlowMatchEulerDiscreteScheduler.")
+
+
+def check_flow_parts(parts: FlowComponents) -> FlowComponents:
+    """The loaded parts of a flow model, frozen for inference, once net, VAE and text encoders agree."""
+    net, vae = parts.transformer.config, parts.vae.config
+    channels = net.in_channels
+    if channels != net.out_channels:
+        raise SowError(f"{parts.name} is an edit or fill model ({channels} channels in, {net.out_channels} out).")
+    factor = 2 ** (len(vae.block_out_channels) - 1)
+    if vae.latent_channels != channels or factor != parts.cell:
+        raise SowError(
+            f"The VAE of {parts.name} has {vae.latent_channels} channels and {factor} px per latent cell; "
+            f"expected {channels} and {parts.cell}."
+        )
+    if net.patch_size != parts.family.patch:
+        raise SowError(f"{parts.name} has patches of {net.patch_size} cells; expected {parts.family.patch}.")
+    widths = (net.joint_attention_dim, net.pooled_projection_dim)
+    given = (parts.encoders[0][1].config.hidden_size,) * 2
+    if widths != given:
+        raise SowError(f"The transformer of {parts.name} reads texts of width {widths[0]} (pooled {widths[1]}); its "
+                       f"text encoder gives {given[0]}.")  # fmt: skip
+    freeze(parts.modules)
+    return parts
+
+
+def freeze(modules: Sequence[Any]) -> None:
+    """For inference: no dropout, no gradients."""
+    for module in modules:
+        module.eval().requires_grad_(False)
+
+
 def check_parts(parts: Components) -> Components:
     """The loaded parts, frozen for inference, once their configurations have passed."""
     check_unet_config(parts.name, parts.unet.config)
@@ -92,6 +146,5 @@ def check_parts(parts: Components) -> Components:
         )
     if vae.get("latents_mean") or vae.get("shift_factor"):
         raise SowError(f"The VAE of {parts.name} shifts its latents; this method needs {', '.join(FAMILIES)}.")
-    for module in (parts.unet, parts.vae, *(encoder for _, encoder in parts.encoders)):
-        module.eval().requires_grad_(False)
+    freeze(parts.modules)
     return parts

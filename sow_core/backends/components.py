@@ -10,6 +10,8 @@ from typing import Any
 from ..errors import SowError
 from ..memory import is_out_of_memory
 from ..method.advice import Advice
+from ..method.box import CELL
+from ..method.families import Family
 from ..outside.text import one_line
 
 
@@ -30,6 +32,63 @@ class Components:
     @property
     def sdxl(self) -> bool:
         return len(self.encoders) == 2
+
+    @property
+    def net(self) -> Any:
+        """What denoises."""
+        return self.unet
+
+    @property
+    def modules(self) -> list[Any]:
+        """Everything that has weights: the net, the VAE, the text encoders."""
+        return [self.unet, self.vae, *(encoder for _, encoder in self.encoders)]
+
+    @property
+    def cell(self) -> int:
+        """px per latent cell."""
+        return CELL
+
+    @property
+    def snap(self) -> int:
+        """px of the grid that canvas and boxes lie on."""
+        return CELL
+
+
+@dataclass
+class FlowComponents:
+    """The parts of one flow transformer. kind: its row of `flows.FLOWS`; encoders: (tokenizer, text encoder) pairs."""
+
+    name: str
+    kind: str
+    family: Family
+    transformer: Any
+    vae: Any
+    encoders: list[tuple[Any, Any]]
+    recommended: Advice = field(default_factory=Advice)
+    """What the folder's sow.json recommends."""
+
+    @property
+    def net(self) -> Any:
+        """What denoises."""
+        return self.transformer
+
+    @property
+    def modules(self) -> list[Any]:
+        """Everything that has weights: the net, the VAE, the text encoders."""
+        return [self.transformer, self.vae, *(encoder for _, encoder in self.encoders)]
+
+    @property
+    def cell(self) -> int:
+        """px per latent cell."""
+        return self.family.cell
+
+    @property
+    def snap(self) -> int:
+        """px per token: the grid that canvas and boxes lie on."""
+        return self.family.snap
+
+
+Parts = Components | FlowComponents
 
 
 @contextmanager

@@ -84,6 +84,25 @@ class UNetConfig:
 
 
 @dataclass(frozen=True)
+class SD3Config:
+    """diffusers' SD3Transformer2DModel."""
+
+    sample_size: Side = 128
+    patch_size: Annotated[int, Within(1, 16)] = 2
+    in_channels: Width = 16
+    num_layers: Count = 18
+    attention_head_dim: Heads = 64
+    num_attention_heads: Heads = 18
+    joint_attention_dim: Width = 4096
+    caption_projection_dim: Width = 1152
+    pooled_projection_dim: Width = 2048
+    out_channels: Width = 16
+    pos_embed_max_size: Annotated[int, Within(1, 1024)] = 96
+    dual_attention_layers: Annotated[tuple[Annotated[int, Within(0, 63)], ...], Length(0, 64)] = ()
+    qk_norm: Literal["rms_norm"] | None = None
+
+
+@dataclass(frozen=True)
 class VAEConfig:
     """diffusers' AutoencoderKL."""
 
@@ -212,7 +231,10 @@ class Index:
 
     _class_name: Name = ""
     force_zeros_for_empty_prompt: bool = True
+    shares: Name | None = None
+    """A model's folder beside this one that has the VAE, the text encoder and the tokenizer as well."""
     unet: Entry = None
+    transformer: Entry = None
     vae: Entry = None
     text_encoder: Entry = None
     text_encoder_2: Entry = None

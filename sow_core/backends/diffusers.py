@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,40 +16,22 @@ from ..method.box import CELL
 from ..method.guidance import POSITIVE
 from ..method.modulation import AttentionControl
 from ..method.schedule import Schedule
-from ..method.separation import concept_maps, find_tokens, grid_of
+from ..method.separation import concept_maps, grid_of
+from .base import ModelBackend, TextEmbedding, clip_tokens
 from .components import Components
 from .concepts import differentiable, pull, reading
 from .loading import load
 from .processors import Active, modulated
 
 
-class TextEmbedding(NamedTuple):
-    """One prompt, encoded: states [1, 77, d], and SDXL's pooled [1, p]."""
-
-    states: Tensor
-    pooled: Tensor | None
-
-
-class DiffusersBackend:
-    """A loaded model with its prompts. Prompts are encoded once each a run.
-
-    The UNet runs in its own dtype on `device`; everything the engine sees is float32.
-    """
+class DiffusersBackend(ModelBackend):
+    """A Stable Diffusion model with its prompts: `ModelBackend` with a UNet."""
 
     def __init__(self, parts: Components, device: str | torch.device = "cpu") -> None:
-        self.parts = parts
-        self.device = torch.device(device)
-        self.text_calls = 0
-        """Runs of a text encoder so far: one per distinct prompt and run (SDXL: two)."""
-        self._texts: dict[str, TextEmbedding] = {}
-        self._rows: dict[str, str] = {}
-        self._concepts: tuple[str, ...] = ()
-        self._batches: dict[tuple[tuple[str, ...], int], tuple[Tensor, Tensor | None]] = {}
+        super().__init__(parts, device)
         self._active = Active()
         self._hooks: ExitStack | None = None
         self._installed = False
-        for module in (parts.unet, parts.vae, *(encoder for _, encoder in parts.encoders)):
-            module.to(self.device)
 
     @classmethod
     def load(
@@ -61,45 +43,22 @@ class DiffusersBackend:
         download: bool = False,
         config: str | Path | None = None,
     ) -> DiffusersBackend:
-        """See `loading.load` for what `model` and `config` may be, and the errors."""
-        return cls(load(model, dtype=dtype, download=download, config=config), device)
+        """See `loading.load` for what `model` and `config` may be, and the errors. `opening.open_backend` takes
+        transformers as well."""
+        parts = load(model, dtype=dtype, download=download, config=config)
+        if not isinstance(parts, Components):
+            raise SowError(f"{parts.name} is a flow transformer; expected Stable Diffusion.")
+        return cls(parts, device)
 
     # -- prompts
-
-    def set_prompts(self, prompts: Mapping[str, str]) -> None:
-        """Name the rows of a run: {"positive": text, "negative": text, ...}; "empty" is always there.
-
-        Texts are encoded anew, each once, on first use: a LoRA may have changed the encoder since the last run.
-        """
-        self._rows = {"empty": "", **prompts}
-        self._concepts = ()
-        self._texts.clear()
-        self._batches.clear()
-
-    def set_concepts(self, concepts: Sequence[str]) -> None:
-        """Words of the positive prompt whose things are kept apart where the plan says so. Raises SowError for a word
-        that does not stand in it: call it after `set_prompts`."""
-        self.concept_tokens(concepts)
-        self._concepts = tuple(concepts)
-
-    def _embedding(self, row: str) -> TextEmbedding:
-        if row not in self._rows:
-            raise SowError(f"This preset needs a {row} prompt; give one, or choose another preset.")
-        text = self._rows[row]
-        if text not in self._texts:
-            self._texts[text] = self._encode_text(text)
-        return self._texts[text]
 
     def _encode_text(self, text: str) -> TextEmbedding:
         states, pooled = [], None
         for tokenizer, encoder in self.parts.encoders:
-            length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-            tokens = tokenizer(
-                text, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-            ).input_ids
             self.text_calls += 1
             with torch.no_grad():
-                out = encoder(tokens.to(self.device), output_hidden_states=self.parts.sdxl)
+                tokens = clip_tokens(tokenizer, encoder, text).to(self.device)
+                out = encoder(tokens, output_hidden_states=self.parts.sdxl)
             if self.parts.sdxl:
                 states.append(out.hidden_states[-2])
                 pooled = out[0]  # the second encoder's projection, read last
@@ -109,28 +68,6 @@ class DiffusersBackend:
         if self.parts.zero_empty and text == "":
             return TextEmbedding(torch.zeros_like(made), None if pooled is None else torch.zeros_like(pooled))
         return TextEmbedding(made, pooled)
-
-    def states(self, row: str) -> Tensor:
-        """A named prompt's encoder states [1, 77, d], in the UNet's precision."""
-        return self._embedding(row).states.to(self.parts.unet.dtype)
-
-    def concept_tokens(self, concepts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Where each word or phrase stands among the tokens of the positive prompt. Raises SowError if it does not."""
-        tokenizer, encoder = self.parts.encoders[0]
-        length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-        prompt = tokenizer(self._rows.get("positive", ""), truncation=True, max_length=length).input_ids
-        found = []
-        for concept in concepts:
-            at = find_tokens(prompt, tokenizer(concept).input_ids[1:-1])
-            if not at:
-                raise SowError(f"{concept!r} does not stand in the prompt: name things by words that the prompt has.")
-            found.append(at)
-        return found
-
-    def token_count(self, text: str) -> int:
-        """Tokens of a prompt, without the start and end marks; more than 75 are cut off."""
-        tokenizer = self.parts.encoders[0][0]
-        return len(tokenizer(text, truncation=False).input_ids) - 2
 
     # -- the protocol
 
@@ -164,19 +101,6 @@ class DiffusersBackend:
         if not self._installed:
             self._hooks.enter_context(modulated(self.parts.unet, self._active))
             self._installed = True
-
-    @torch.no_grad()
-    def encode(self, image: Tensor) -> Tensor:
-        vae = self.parts.vae
-        pixels = (image * 2.0 - 1.0).to(self.device, vae.dtype)
-        return vae.encode(pixels).latent_dist.mode().float() * vae.config.scaling_factor
-
-    @torch.no_grad()
-    def decode(self, latent: Tensor) -> Tensor:
-        vae = self.parts.vae
-        scaled = (latent / vae.config.scaling_factor).to(vae.dtype)
-        pictures = [vae.decode(z[None]).sample.float() for z in scaled]  # one by one: the VAE's memory peak
-        return (torch.cat(pictures) / 2.0 + 0.5).clamp(0.0, 1.0)
 
     @torch.no_grad()
     def predict(

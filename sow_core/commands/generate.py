@@ -54,7 +54,7 @@ def add_options(parser: argparse._ActionsContainer) -> None:
 def add_model(parser: argparse._ActionsContainer) -> None:
     """With which model, and how it is loaded."""
     add = parser.add_argument
-    add("--model", metavar="MODEL", help="demo, a diffusers folder, a .safetensors checkpoint or a hub id")
+    add("--model", metavar="MODEL", help="demo, demo_flow, a diffusers folder, a .safetensors checkpoint or a hub id")
     add("--config", metavar="FOLDER", help="for a checkpoint: a diffusers folder of its family (layout, tokenizer)")
     add("--download", action="store_true", help="allow a hub id to be downloaded; otherwise only local files are read")
     add("--device", metavar="DEVICE", help="cpu, cuda, mps (default: the best there is)")

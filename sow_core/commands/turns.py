@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=X,Y,W,H",
         help="something in the picture and its box, px",
     )
-    add("--model", metavar="MODEL", help="demo, a diffusers folder, a .safetensors checkpoint or a hub id")
+    add("--model", metavar="MODEL", help="demo, demo_flow, a diffusers folder, a .safetensors checkpoint or a hub id")
     add("--config", metavar="FOLDER", help="for a checkpoint: a diffusers folder of its family")
     add("--download", action="store_true", help="allow a hub id to be downloaded")
     add("--size", metavar="WxH", help="px, multiples of 8 (default: the picture's own, or the model's)")

@@ -6,7 +6,7 @@ runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 
@@ -191,11 +191,14 @@ class Plan:
     def guidances(self) -> tuple[Guidance, ...]:
         return tuple(op.guidance for op in self.ops if isinstance(op, (Invert, Denoise)))
 
-    def describe(self) -> Iterator[str]:
-        """One line per op with its calls and rows (cycles that repeat the one before in one line), the total."""
+    def describe(self, times: Sequence[float] | None = None) -> Iterator[str]:
+        """One line per op with its calls and rows (cycles that repeat the one before in one line), the total.
+
+        times: what a flow model is told at each level, from level 0; shown behind the level.
+        """
         shown: list[str] = []
         for cycle, group in groupby(self.ops, key=lambda op: op.cycle):
-            lines = [_line(op) for op in group]
+            lines = [_line(op, times) for op in group]
             if lines != shown:
                 yield from ([f"cycle {cycle}:"] if cycle is not None else []) + lines
             elif cycle == self.config.cycles - 1 or cycle is None:
@@ -205,8 +208,16 @@ class Plan:
         yield f"total: {total.calls} calls, {total.rows} rows at canvas size, {total.crop_rows} at crop size"
 
 
-def _line(op: Op) -> str:
-    values = ", ".join(f"{f.name}={_short(getattr(op, f.name))}" for f in fields(op) if f.name != "cycle")
+LEVELS = ("level", "hi", "lo")
+"""Fields of ops that name a level."""
+
+
+def _line(op: Op, times: Sequence[float] | None = None) -> str:
+    def shown(name: str) -> str:
+        value = getattr(op, name)
+        return f"{value} (t {times[value]:.3f})" if times is not None and name in LEVELS else _short(value)
+
+    values = ", ".join(f"{f.name}={shown(f.name)}" for f in fields(op) if f.name != "cycle")
     cost = op.cost
     what = ""
     if cost.calls:

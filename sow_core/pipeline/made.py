@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from ..backends.diffusers import DiffusersBackend
+    from ..backends.base import ModelBackend
     from ..method.condition import Layout
     from ..method.trace import Result
     from ..planning.schema import LayoutPlan
@@ -37,7 +37,7 @@ class Made:
         layout: Layout,
         result: Result,
         pixels: Tensor,
-        backend: DiffusersBackend,
+        backend: ModelBackend,
         asked: Mapping[str, Any],
     ) -> None:
         self.job = job

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SowError
 from ..memory import is_out_of_memory
-from ..method.box import CELL
+from ..method.box import check_size
 from ..method.prompt_syntax import note
 from .job import Job, check
 from .made import Made
@@ -19,7 +19,7 @@ from .placing import make_canvas, place
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
-    from ..backends.diffusers import DiffusersBackend
+    from ..backends.base import ModelBackend
     from ..backends.painting import Painted
     from ..method.box import Box
     from ..method.config import SowConfig
@@ -43,16 +43,17 @@ def load(
     config: str | Path | None = None,
     say: Callable[[str], object] = log.warning,
 ) -> Model:
-    """Load a Stable Diffusion 1.x, 2.x or SDXL model.
+    """Load a Stable Diffusion 1.x, 2.x or SDXL model, or a flow transformer.
 
-    model: "demo", a diffusers folder, a .safetensors checkpoint, or a hub id (owner/name), which is fetched only with
-    `download`. device: "cpu", "cuda", "mps", ... (default: the best there is). dtype: "float32", "float16" or
-    "bfloat16" of the UNet (default: float16 on cuda, else float32). config: for a checkpoint: a diffusers folder of
-    its family. `say` is told what the user may want to know. Raises SowError, in one line, for whatever is no model.
+    model: "demo", "demo_flow", a diffusers folder, a .safetensors checkpoint, or a hub id (owner/name), which is
+    fetched only with `download`. device: "cpu", "cuda", "mps", ... (default: the best there is). dtype: "float32",
+    "float16" or "bfloat16" of the net (default: float16 on cuda, else float32). config: for a
+    checkpoint: a diffusers folder of its family. `say` is told what the user may want to know. Raises SowError, in one
+    line, for whatever is no model.
     """
     import torch
 
-    from ..backends.diffusers import DiffusersBackend
+    from ..backends.opening import open_backend
 
     where = device or _best_device()
     try:
@@ -70,7 +71,7 @@ def load(
              "device": device}  # fmt: skip
     with quiet_libraries(bars=download):
         try:
-            backend = DiffusersBackend.load(model, device=where, dtype=precision, download=download, config=config)
+            backend = open_backend(model, device=where, dtype=precision, download=download, config=config)
         except Exception as error:
             if is_out_of_memory(error):
                 raise SowError(
@@ -83,7 +84,7 @@ def load(
 class Model:
     """A model, ready to make pictures. `backend` is the engine's view of it, for those who drive the engine."""
 
-    def __init__(self, backend: DiffusersBackend, asked: Mapping[str, Any]) -> None:
+    def __init__(self, backend: ModelBackend, asked: Mapping[str, Any]) -> None:
         self.backend = backend
         self.asked = dict(asked)
         """How it was loaded, as a picture's settings repeat it."""
@@ -91,9 +92,7 @@ class Model:
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in px that the model was trained at."""
-        cells = self.backend.parts.unet.config.sample_size or 64
-        height, width = cells if isinstance(cells, (list, tuple)) else (cells, cells)
-        return int(width) * CELL, int(height) * CELL
+        return self.backend.size
 
     def __call__(
         self,
@@ -162,8 +161,9 @@ class Model:
         progress: Callable[[Event], object] | None,
         say: Callable[[str], object],
     ) -> Made:
+        check_size(*size, self.backend.parts.snap)
         plan = place(job, size, self.backend.token_count, say)
-        layout = make_canvas(job, size)
+        layout = make_canvas(job, size, self.backend.parts.cell, self.backend.parts.snap)
         tokens = self.backend.token_count(job.prompt)
         if tokens > PROMPT_TOKENS:
             say(f"note: the prompt has {tokens} tokens; the model reads the first {PROMPT_TOKENS}.")
@@ -189,7 +189,10 @@ class Model:
 
         if job.patch is None:
             return nullcontext()
-        unet, (file, strength) = self.backend.parts.unet, job.patch
+        file, strength = job.patch
+        unet = getattr(self.backend.parts, "unet", None)
+        if unet is None:
+            raise SowError("--patch changes the cross-attention of a Stable Diffusion UNet; this model has none.")
         return patched(unet, read_patch(file, unet), strength)
 
     def _sample(self, job: Job, layout: Any, progress: Callable[[Event], object] | None) -> Painted:

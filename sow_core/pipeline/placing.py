@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SowError
-from ..method.box import check_inside
+from ..method.box import CELL, check_inside
 from ..outside.reading import read_text_file
 from .job import Job
 
@@ -71,8 +71,8 @@ def make_plan(job: Job, size: tuple[int, int], count_tokens: Callable[[str], int
     return plan_layout(request, PlannerOptions(planner=job.planner))
 
 
-def make_canvas(job: Job, size: tuple[int, int]) -> Layout:
-    """The layout of a job whose boxes are complete. Raises SowError."""
+def make_canvas(job: Job, size: tuple[int, int], cell: int = CELL, snap: int = CELL) -> Layout:
+    """The layout of a job whose boxes are complete, on a model's grids (see `Layout`). Raises SowError."""
     from PIL import Image
 
     from ..method.condition import load_condition, make_layout, to_tensor
@@ -87,5 +87,6 @@ def make_canvas(job: Job, size: tuple[int, int]) -> Layout:
         to_tensor(given.resize(size, Image.Resampling.LANCZOS)) if isinstance(given, Image.Image) else given
     )
     return make_layout(
-        conditions, *size, background=background, coverage=job.config.coverage, fill=job.config.fill
-    )
+        conditions, *size, background=background, coverage=job.config.coverage, fill=job.config.fill,
+        cell=cell, snap=snap,
+    )  # fmt: skip

@@ -20,7 +20,7 @@ from ..method.box import CELL, Box
 from ..method.schedule import add_noise
 
 if TYPE_CHECKING:
-    from ..backends.diffusers import DiffusersBackend
+    from ..backends.base import ModelBackend
 
 STEPS = 10
 LEVELS = (2, 4)
@@ -34,12 +34,17 @@ SMALLEST, LARGEST = 0.004, 0.8
 """Share of the picture that a thing can cover: else the attention has found nothing."""
 
 
-def word_map(backend: DiffusersBackend, picture: Tensor, prompt: str, word: str, seed: int = 0) -> Tensor:
+def word_map(backend: ModelBackend, picture: Tensor, prompt: str, word: str, seed: int = 0) -> Tensor:
     """[h, w] in 0..1 on latent cells: how much each cell of picture [3, H, W] attends to `word` of the prompt.
 
     The maps of the words' tokens are multiplied, each less what the other words draw there. Raises SowError if the
     prompt does not hold the word.
     """
+    if not hasattr(backend.parts, "unet"):
+        raise SowError(
+            "This model has no cross-attention that shows where a word is drawn; "
+            f"give --thing '{word}=X,Y,W,H' or --region X,Y,W,H."
+        )
     groups = token_groups(backend.parts.encoders[0][0], prompt, word)
     backend.set_prompts({"positive": prompt})
     generator = torch.Generator().manual_seed(seed)
@@ -62,7 +67,7 @@ def word_map(backend: DiffusersBackend, picture: Tensor, prompt: str, word: str,
     return joint / joint.max().clamp(min=1e-12)
 
 
-def locate(backend: DiffusersBackend, picture: Tensor, prompt: str, word: str) -> Box:
+def locate(backend: ModelBackend, picture: Tensor, prompt: str, word: str) -> Box:
     """The box of a word in a picture [3, H, W]: around the largest connected part of its map. Raises SowError."""
     found = largest_part(word_map(backend, picture, prompt, word) >= SHARE)
     share = float(found.float().mean())

@@ -22,6 +22,27 @@ PROMPTS = {"positive": "a cat on a red chair", "negative": "blurry"}
 SHORT = SowConfig(steps=5, hi=4, lo=2, cycles=2, preserve=(1,), unguided_tail=1)
 STRONG = Modulation(suppress=4.0, enhance=4.0, threshold=0.0)
 
+FOREIGN = {
+    "attn_implementation": "owner/repo",
+    "_attn_implementation": "owner/repo",
+    "_attn_implementation_internal": "owner/repo",
+    "_experts_implementation": "owner/repo",
+    "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True},
+    "auto_map": {"AutoModel": "owner/repo--code.Model", "AutoTokenizer": ["owner/repo--code.Tokenizer", None]},
+    "custom_pipeline": "owner/repo",
+    "_name_or_path": "owner/repo",
+    "name_or_path": "owner/repo",
+    "use_kernels": True,
+    "kernel_config": {"kernel_mapping": {"RMSNorm": "owner/repo:Norm"}},
+    "base_model_name_or_path": "owner/repo",
+    "vocab_file": "/etc/passwd",
+    "tokenizer_class": "owner/repo",
+    "dtype": "float8_nonsense",
+    "torch_dtype": "float8_nonsense",
+    "architectures": ["Evil"],
+}
+"""Keys by which a config could make a library load other code, or something from elsewhere."""
+
 
 def layout(width: int = 96, height: int = 64) -> Layout:
     generator = torch.Generator().manual_seed(1)

@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from unit.backends.scene import FOREIGN
 
 from sow_core.backends import configs
 from sow_core.backends.diffusers import DiffusersBackend
@@ -29,25 +30,6 @@ RECORDS = {
     "scheduler/scheduler_config.json": configs.SchedulerConfig,
     "tokenizer/tokenizer_config.json": configs.TokenizerConfig,
     "model_index.json": configs.Index,
-}
-FOREIGN = {
-    "attn_implementation": "owner/repo",
-    "_attn_implementation": "owner/repo",
-    "_attn_implementation_internal": "owner/repo",
-    "_experts_implementation": "owner/repo",
-    "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True},
-    "auto_map": {"AutoModel": "owner/repo--code.Model", "AutoTokenizer": ["owner/repo--code.Tokenizer", None]},
-    "custom_pipeline": "owner/repo",
-    "_name_or_path": "owner/repo",
-    "name_or_path": "owner/repo",
-    "use_kernels": True,
-    "kernel_config": {"kernel_mapping": {"RMSNorm": "owner/repo:Norm"}},
-    "base_model_name_or_path": "owner/repo",
-    "vocab_file": "/etc/passwd",
-    "tokenizer_class": "owner/repo",
-    "dtype": "float8_nonsense",
-    "torch_dtype": "float8_nonsense",
-    "architectures": ["Evil"],
 }
 
 

@@ -33,6 +33,14 @@ def test_describe(name, cli):
     assert values["settings"] == json.loads(json.dumps(preset(name).as_dict()))
 
 
+def test_describe_shows_a_flow_models_noise_times(cli):
+    out = "\n".join(cli("describe", "--model", "demo_flow").out)
+    assert "Denoise level=7 (t 0.696)" in out and "lo=5 (t 0.539)" in out
+    shifted = "\n".join(cli("describe", "--model", "demo_flow", "--set", "level_shift=2").out)
+    assert "Denoise level=7 (t 0.821)" in shifted
+    assert "(t " not in "\n".join(cli("describe", "--model", "demo").out)
+
+
 def test_describe_as_a_model_folder_recommends(cli, tmp_path):
     (tmp_path / "sow.json").write_text('{"guidance": 3, "presets": {"normal": {"cycles": 1}}}')
     told = json.loads("\n".join(cli("describe", "--model", tmp_path, "--set", "guidance=4", "--json").out))

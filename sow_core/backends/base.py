@@ -1,0 +1,121 @@
+"""What every diffusers backend has, whatever net it runs: prompts, each encoded once a run, and the VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import SowError
+from ..method.backend import Backend
+from ..method.separation import find_tokens
+from .components import Parts
+
+
+class TextEmbedding(NamedTuple):
+    """One prompt, encoded: states [1, L, d], pooled [1, p] where the net takes one, and the mask [1, L] of L tokens
+    where some are padding that the net is told of."""
+
+    states: Tensor
+    pooled: Tensor | None = None
+    mask: Tensor | None = None
+
+
+class ModelBackend(Backend):
+    """A loaded model with its prompts. Prompts are encoded once each a run.
+
+    The net runs in its own dtype on `device`; everything the engine sees is float32.
+    """
+
+    def __init__(self, parts: Parts, device: str | torch.device = "cpu") -> None:
+        self.parts: Any = parts
+        self.device = torch.device(device)
+        self.text_calls = 0
+        """Runs of a text encoder so far: one per distinct prompt, run and encoder."""
+        self._texts: dict[str, TextEmbedding] = {}
+        self._rows: dict[str, str] = {}
+        self._concepts: tuple[str, ...] = ()
+        self._batches: dict[Any, Any] = {}
+        for module in parts.modules:
+            module.to(self.device)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in px that the model was trained at."""
+        cells = self.parts.net.config.get("sample_size") or 64
+        height, width = cells if isinstance(cells, (list, tuple)) else (cells, cells)
+        return int(width) * self.parts.cell, int(height) * self.parts.cell
+
+    # -- prompts
+
+    def set_prompts(self, prompts: Mapping[str, str]) -> None:
+        """Name the rows of a run: {"positive": text, "negative": text, ...}; "empty" is always there.
+
+        Texts are encoded anew, each once, on first use: a LoRA may have changed the encoder since the last run.
+        """
+        self._rows = {"empty": "", **prompts}
+        self._concepts = ()
+        self._texts.clear()
+        self._batches.clear()
+
+    def set_concepts(self, concepts: Sequence[str]) -> None:
+        """Words of the positive prompt whose things are kept apart where the plan says so. Raises SowError for a word
+        that does not stand in it: call it after `set_prompts`."""
+        self.concept_tokens(concepts)
+        self._concepts = tuple(concepts)
+
+    def _embedding(self, row: str) -> TextEmbedding:
+        if row not in self._rows:
+            raise SowError(f"This preset needs a {row} prompt; give one, or choose another preset.")
+        text = self._rows[row]
+        if text not in self._texts:
+            self._texts[text] = self._encode_text(text)
+        return self._texts[text]
+
+    def _encode_text(self, text: str) -> TextEmbedding:
+        raise NotImplementedError
+
+    def states(self, row: str) -> Tensor:
+        """A named prompt's encoder states [1, L, d], in the net's precision."""
+        return self._embedding(row).states.to(self.parts.net.dtype)
+
+    def concept_tokens(self, concepts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Where each word or phrase stands among the tokens of the positive prompt. Raises SowError if it does not."""
+        tokenizer, encoder = self.parts.encoders[0]
+        length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+        prompt = tokenizer(self._rows.get("positive", ""), truncation=True, max_length=length).input_ids
+        found = []
+        for concept in concepts:
+            at = find_tokens(prompt, tokenizer(concept).input_ids[1:-1])
+            if not at:
+                raise SowError(f"{concept!r} does not stand in the prompt: name things by words that the prompt has.")
+            found.append(at)
+        return found
+
+    def token_count(self, text: str) -> int:
+        """Tokens of a prompt, without the start and end marks; CLIP cuts off more than 75."""
+        tokenizer = self.parts.encoders[0][0]
+        return len(tokenizer(text, truncation=False).input_ids) - 2
+
+    # -- pictures
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> Tensor:
+        vae = self.parts.vae
+        pixels = (image * 2.0 - 1.0).to(self.device, vae.dtype)
+        return vae.encode(pixels).latent_dist.mode().float() * vae.config.scaling_factor
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        vae = self.parts.vae
+        scaled = (latent / vae.config.scaling_factor).to(vae.dtype)
+        pictures = [vae.decode(z[None]).sample.float() for z in scaled]  # one by one: the VAE's memory peak
+        return (torch.cat(pictures) / 2.0 + 0.5).clamp(0.0, 1.0)
+
+
+def clip_tokens(tokenizer: Any, encoder: Any, text: str) -> Tensor:
+    """A prompt's tokens [1, 77], padded and cut as CLIP takes them."""
+    length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+    return tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import SowError
 from ..outside.reading import parse_json
+from .failures import Failures
 from .survey import mark
 from .task import Task
 
@@ -30,7 +31,10 @@ class Results:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.path = self.folder / NAME
-        self._done: dict[int, int] = {}
+        self.changed = Failures()
+        """Jobs that were done from files which hold something else now."""
+        self._done: dict[int, tuple[int, int | None]] = {}
+        """By the id's `mark` those of job and inputs; no inputs where they were looked at already, or never told."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.folder / LOCK, "ab")  # noqa: SIM115 - held until close
@@ -64,8 +68,21 @@ class Results:
         self._lock.close()
 
     def is_done(self, task: Task) -> bool:
-        """Whether just this job was finished here, and its pictures still lie in the folder."""
-        return self._done.get(mark(task.id)) == mark(task.digest) and all(map(self._is_there, task.names))
+        """Whether just this job was finished here, from files as they are now, and its pictures still lie there.
+
+        The files are read once. One that is gone changes nothing: the pictures are made.
+        """
+        job, inputs = self._done.get(mark(task.id), (None, None))
+        if job != mark(task.digest) or not all(map(self._is_there, task.names)):
+            return False
+        if inputs is not None:
+            now = task.fingerprint()
+            if now is not None and mark(now) != inputs:
+                self.changed.add(task.id, "An input file has changed since: done again.")
+                del self._done[mark(task.id)]
+                return False
+            self._done[mark(task.id)] = job, None
+        return True
 
     def _is_there(self, name: str) -> bool:
         try:
@@ -88,7 +105,8 @@ class Results:
 
     def _note(self, record: dict[str, Any]) -> None:
         if record["state"] == "done":
-            self._done[mark(record["id"])] = mark(str(record.get("job")))
+            inputs = record.get("inputs")
+            self._done[mark(record["id"])] = mark(str(record.get("job"))), mark(str(inputs)) if inputs else None
         else:
             self._done.pop(mark(record["id"]), None)
 

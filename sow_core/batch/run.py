@@ -20,13 +20,15 @@ from .worker import Outcome, Setup
 
 @dataclass
 class Tally:
-    """What a batch did this time. before: jobs that were done already; pictures: made now."""
+    """What a batch did this time. before: jobs that were done already; pictures: made now; changed: jobs that were done
+    from other files than lie there now, and are done again."""
 
     before: int = 0
     done: int = 0
     failed: int = 0
     pictures: int = 0
     failures: Failures = field(default_factory=Failures)
+    changed: Failures = field(default_factory=Failures)
 
 
 def run_batch(
@@ -64,7 +66,7 @@ def run_batch(
 
         bad: Callable[[BadLine], object] = lambda line: note(_failed(line.id, line.number, line.error))  # noqa: E731
         survey = file.look(results.is_done, limit, bad, {mark(name) for name in reserved})
-        tally.before = survey.done
+        tally.before, tally.changed = survey.done, results.changed
         looked(survey)
         if not survey.jobs:
             return tally
@@ -92,6 +94,7 @@ def record_of(task: Task, outcome: Outcome, tries: int) -> dict[str, Any]:
         "state": "done",
         "line": task.number,
         "job": task.digest,
+        "inputs": outcome.inputs,
         "seconds": seconds,
         "tries": tries,
         "rows": product.rows,

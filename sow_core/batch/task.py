@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..backends.patches import parse_patch
 from ..errors import SowError
 from ..outside.records import read_record
 from ..outside.text import shown
 from ..pipeline.job import seeds_of
 from ..pipeline.made import numbered
 from ..pipeline.options import Options
+from ..settings import digest
 
 LONGEST_ID = 120
 """Bytes; the file's name has an ending, too."""
@@ -93,7 +95,19 @@ class Task:
     def inputs(self) -> list[str]:
         """The files that it reads."""
         listed = [*self.options["condition"], *(self.options.get("mask") or []), self.options.get("plan")]
-        return [path for path in [*listed, self.options.get("background")] if path]
+        background = self.options.get("background")
+        if background and os.path.isabs(background):  # no colour
+            listed.append(background)
+        if self.options.get("patch"):
+            listed.append(parse_patch(self.options["patch"])[0])
+        return [path for path in listed if path]
+
+    def fingerprint(self) -> str | None:
+        """Of what its files hold now: changes with any of them. None if one cannot be read."""
+        try:
+            return hashlib.sha256("".join(map(digest, self.inputs)).encode()).hexdigest()[:16]
+        except SowError:
+            return None
 
     @property
     def group(self) -> str:
@@ -123,6 +137,8 @@ def read_task(values: Any, number: int, folder: Path, defaults: Defaults = Defau
     options["settings"] = [*defaults.options.get("settings", ()), *_settings(line.set)]
     if not options.get("condition"):
         raise SowError('No condition: expected "condition": "FILE", the picture to keep.')
+    if options.get("patch"):
+        parse_patch(options["patch"])
     asked = {k: v for k, v in values.items() if k != "id"}
     told = json.dumps([asked, dict(defaults.options), defaults.model], sort_keys=True, ensure_ascii=False)
     return Task(

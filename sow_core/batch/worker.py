@@ -48,12 +48,14 @@ class Setup:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A job's end. error: None if it is done; again: whether another try may help."""
+    """A job's end. error: None if it is done; again: whether another try may help; inputs: fingerprint of its files,
+    taken before they were used."""
 
     product: Product | None
     seconds: float
     error: str | None = None
     again: bool = False
+    inputs: str | None = None
 
 
 class Worker:
@@ -71,13 +73,14 @@ class Worker:
         try:
             make = self._model(task.model)
             started = time.perf_counter()  # loading is no part of a job
+            inputs = task.fingerprint()
             product = make(task)
         except SowError as error:
             return Outcome(None, time.perf_counter() - started, one_line(error, 500))
         except Exception as error:
             text = one_line(f"{type(error).__name__}: {error}", 500)
             return Outcome(None, time.perf_counter() - started, text, again=True)
-        return Outcome(product, time.perf_counter() - started)
+        return Outcome(product, time.perf_counter() - started, inputs=inputs)
 
     def _model(self, key: ModelKey) -> Maker:
         if key != self._key:

@@ -125,7 +125,7 @@ def _tell(tally: Tally, out: Path, seconds: float) -> None:
     rate = f" in {seconds:.1f} s ({tally.pictures / seconds:.2f} a second)" if tally.pictures else ""
     before = f", {tally.before} before" if tally.before else ""
     print(f"{out / 'results.jsonl'}: {tally.done} done{before}, {tally.failed} failed; {tally.pictures} pictures{rate}")
-    for line in tally.failures.lines():
+    for line in [*tally.changed.lines(), *tally.failures.lines()]:
         print(line)
 
 

@@ -39,6 +39,20 @@ def test_a_second_start_does_what_is_missing(place):
     assert sorted(place.tried) == ["a", "b", "b", "c", "c", "d", "d", "e"]
 
 
+def test_a_picture_that_changed_under_its_name_is_another_job(place):
+    Image.new("RGB", (8, 8)).save(place.folder / "b.png")
+    place.jobs({"id": "a"}, {"id": "b", "condition": "b.png"}, {"id": "c", "mask": "b.png"}, {"id": "d"})
+    place.run()
+    Image.new("RGB", (8, 8), "red").save(place.folder / "b.png")
+    tally = place.run()
+    assert (tally.before, tally.done, place.tried) == (2, 2, [*"abcd", "b", "c"])
+    assert tally.changed.lines() == ["2 x An input file has changed since: done again. (first: b)"]
+    os.utime(place.folder / "b.png", (0, 0))  # the same picture
+    assert place.run().before == 4 and place.run().changed.lines() == []
+    (place.folder / "b.png").unlink()
+    assert place.run().before == 4
+
+
 def test_models_are_loaded_once_each_and_plans_go_together(place):
     place.jobs({"id": "a", "model": "m"}, {"id": "b", "model": "n"}, {"id": "c", "model": "m", "size": "64x64"},
                {"id": "d", "model": "n"}, {"id": "e", "model": "m"})  # fmt: skip

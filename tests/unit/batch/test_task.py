@@ -54,6 +54,21 @@ def test_files_lie_beside_the_jobs(tmp_path):
     assert (made["plan"], made["patch"]) == (str(tmp_path / "p.json"), str(tmp_path / "w.safetensors:0.5"))
 
 
+def test_the_fingerprint_is_of_every_file(tmp_path):
+    names = {"condition": "a.png", "mask": "m.png", "plan": "p.json", "patch": "w.safetensors", "background": "b.png"}
+    for name in names.values():
+        (tmp_path / name).write_text("x")
+    made = read_task(LINE | names | {"patch": "w.safetensors:0.5"}, 1, tmp_path)
+    seen = {made.fingerprint()}
+    for name in names.values():
+        (tmp_path / name).write_text("y")
+        seen.add(made.fingerprint())
+    assert len(seen) == 6 and None not in seen
+    (tmp_path / "m.png").unlink()
+    assert made.fingerprint() is None
+    assert read_task(LINE | {"background": "red"}, 1, tmp_path).fingerprint() is not None
+
+
 def test_hyphens_as_on_the_command_line():
     made = options(**{"paste-back": 4, "no-attention": True})
     assert made["paste_back"] == 4 and made["no_attention"] is True
@@ -108,6 +123,7 @@ def test_bad_ids(name):
         ({"count": 10**9}, "--count"),
         ({"seeds": []}, "Bad seeds"),
         ({"steps": True}, "steps"),
+        ({"patch": "w.safetensors:9"}, "strength from -4 to 4"),
         ({"cfg": "high"}, "cfg"),
         ({"download": True}, "'download'"),
         ({"device": "cuda"}, "'device'"),

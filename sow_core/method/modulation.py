@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .attention import Kernel, attend, attend_minmax
 from .guidance import POSITIVE
+from .joint import Span
 from .regions import RegionMaps, Regions, token_grid
 from .strength import Modulation, decay
 
@@ -38,7 +39,7 @@ def indicator(mass: Tensor, maps: RegionMaps) -> Tensor:
 class Vectors(NamedTuple):
     """One grid's bias u w^T in nats, one channel a condition; w is the condition's membership, so also the probe.
 
-    u: [n, T, K] of the n modulated entries of the batch, w: [T, K].
+    u: [n, T, K] of the n modulated entries of the batch, w: [T, K]. In a joint attention one more channel, the text's.
     """
 
     u: Tensor
@@ -72,6 +73,8 @@ class AttentionControl:
         self.has_related = bool(regions.related.any())
         self.enhances = self.has_related and modulation.enhance > 0 and modulation.form != "cut"
         self._values: list[Tensor] = []
+        self._joint: list[tuple[Tensor, Tensor]] = []
+        """Indicator and mass map of each joint call, in order."""
         self._maps: dict[tuple[int, int], RegionMaps] = {}
         self._cache: dict[tuple[Any, ...], Any] = {}
 
@@ -80,6 +83,7 @@ class AttentionControl:
         self.cycle = cycle
         self._cache.clear()
         self._values.clear()
+        self._joint.clear()
         self.mass_map = None
 
     def select(self, keep: Sequence[int]) -> None:
@@ -99,23 +103,27 @@ class AttentionControl:
         rows: Sequence[str],
         scale: float | None = None,
         kernel: Kernel | None = None,
+        span: Span | None = None,
     ) -> Tensor:
         """Self-attention of one layer, modulated: q, k, v [B, H, T, d] -> [B, H, T, d]; observes the mass.
 
         rows names the batch's chunks of N images, in batch order. Only the modulated chunks pay for the wider
         heads; the others go through the plain kernel, bit-identical to the model. kernel: see
         `attention.attend`; a host's own kernel is called once, with the whole batch it knows about.
+        span: where in T the image's `grid` stands if text shares the attention; None: T is the grid.
         """
         if self.modulation.form == "minmax":
             kernel = None  # the written-out form needs the logits, which no kernel hands out
         chunk = self._modulated(rows)
         whole = chunk.stop - chunk.start == len(q)
         if kernel is not None and not whole:
-            vectors = self.vectors(grid, rows, q.dtype)
-            u = vectors.u.new_zeros(len(q), *vectors.u.shape[1:])
-            u[chunk] = vectors.u
-            out, mass = attend(q, k, v, u, vectors.w, vectors.w, scale, kernel)
-            self.observe(mass[chunk] if mass is not None else None, grid, rows)
+            vectors = self.vectors(grid, rows, q.dtype, span, q.shape[2])
+            u = None
+            if not self._plain(span):
+                u = vectors.u.new_zeros(len(q), *vectors.u.shape[1:])
+                u[chunk] = vectors.u
+            out, mass = attend(q, k, v, u, vectors.w, self._probe(vectors), scale, kernel)
+            self.observe(mass[chunk] if mass is not None else None, grid, rows, span)
             return out
         # Laid out as the projection behind it wants it: [B, T, H, d] in memory.
         joined = q.new_empty(len(q), q.shape[2], q.shape[1], v.shape[3]).transpose(1, 2)
@@ -123,8 +131,8 @@ class AttentionControl:
             if rest.start < rest.stop:
                 joined[rest] = attend(q[rest], k[rest], v[rest], scale=scale)[0]
         if chunk.start < chunk.stop:
-            joined[chunk], mass = self._attend_chunk(q[chunk], k[chunk], v[chunk], grid, rows, scale, kernel)
-            self.observe(mass, grid, rows)
+            joined[chunk], mass = self._attend_chunk(q[chunk], k[chunk], v[chunk], grid, rows, scale, kernel, span)
+            self.observe(mass, grid, rows, span)
         return joined
 
     def _attend_chunk(
@@ -136,12 +144,22 @@ class AttentionControl:
         rows: Sequence[str],
         scale: float | None,
         kernel: Kernel | None,
+        span: Span | None,
     ) -> tuple[Tensor, Tensor | None]:
         if self.modulation.form == "minmax":
-            suppress, enhance, probe = self.matrices(grid, rows)
+            suppress, enhance, probe = self.matrices(grid, rows, span, q.shape[2])
             return attend_minmax(q, k, v, suppress, enhance, probe, scale)
-        vectors = self.vectors(grid, rows, q.dtype)
-        return attend(q, k, v, vectors.u, vectors.w, vectors.w, scale, kernel)
+        vectors = self.vectors(grid, rows, q.dtype, span, q.shape[2])
+        u = None if self._plain(span) else vectors.u
+        return attend(q, k, v, u, vectors.w, self._probe(vectors), scale, kernel)
+
+    def _plain(self, span: Span | None) -> bool:
+        """Whether a joint attention is to be the model's own, bit for bit: nothing is added to it."""
+        return span is not None and self.modulation.idle(self.cycle)
+
+    def _probe(self, vectors: Vectors) -> Tensor:
+        """The conditions' channels of w: [T, K]."""
+        return vectors.w[:, : len(self.regions.condition)]
 
     def _modulated(self, rows: Sequence[str]) -> slice:
         """The part of the batch that is modulated: the positive row's images, or everything."""
@@ -151,44 +169,86 @@ class AttentionControl:
         start = list(rows).index(POSITIVE) * images if POSITIVE in rows else 0
         return slice(start, start + images if POSITIVE in rows else start)
 
-    def vectors(self, grid: tuple[int, int], rows: Sequence[str], dtype: torch.dtype) -> Vectors:
+    def vectors(
+        self,
+        grid: tuple[int, int],
+        rows: Sequence[str],
+        dtype: torch.dtype,
+        span: Span | None = None,
+        tokens: int = 0,
+    ) -> Vectors:
         """The bias of the modulated entries of a layer's batch.
 
         -S c_i (1 - c_j) + E r_i c_j differs from (S c_i + E r_i) c_j by a constant per query, which softmax
-        does not see: one channel a condition instead of two.
+        does not see: one channel a condition instead of two. Where text shares the softmax (`span` in `tokens`), the
+        constant must reach it too, or the condition would turn away from the prompt: one more channel of S c_i, 1 on
+        text keys. Text queries have none, and padding counts as the rest.
         """
-        key = ("vectors", grid, tuple(rows), dtype)
+        key = ("vectors", grid, tuple(rows), dtype, span, tokens)
         if key not in self._cache:
             maps = self._at(grid)
             suppress, enhance = self._factors(maps)
-            u = self._repeated(suppress + enhance, rows)
-            self._cache[key] = Vectors(u.to(dtype), maps.condition.T.to(dtype))
+            u, w = suppress + enhance, maps.condition.T
+            if span is not None:
+                u = _placed(torch.cat([u, suppress.sum(dim=-1, keepdim=True)], dim=-1), span, tokens)
+                w = _placed(torch.cat([w, torch.zeros_like(w[:, :1])], dim=-1), span, tokens)
+                w[: span.start, -1] = w[span.start + span.padded :, -1] = 1.0
+            self._cache[key] = Vectors(self._repeated(u, rows).to(dtype), w.to(dtype))
         return self._cache[key]
 
-    def matrices(self, grid: tuple[int, int], rows: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    def matrices(
+        self, grid: tuple[int, int], rows: Sequence[str], span: Span | None = None, tokens: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """S and E of Eqs. 4-5 as matrices [n, T, T] for `attend_minmax`, and the probe [T, K]."""
         maps = self._at(grid)
         suppress, enhance = self._factors(maps)
         condition = maps.condition.T
-        s = self._repeated(suppress, rows) @ (1.0 - condition).T
+        rest = 1.0 - condition
+        if span is not None:
+            suppress, enhance, condition = (_placed(x, span, tokens) for x in (suppress, enhance, condition))
+            rest = _placed(rest, span, tokens)
+            rest[span.start + span.count : span.start + span.padded] = 1.0
+        s = self._repeated(suppress, rows) @ rest.T
         e = self._repeated(enhance, rows) @ condition.T
         return s.clamp(max=1.0), e.clamp(max=1.0), condition
 
-    def observe(self, mass: Tensor | None, grid: tuple[int, int], rows: Sequence[str]) -> None:
-        """Take the mass [n, H, T, K] of a layer's modulated entries; only the positive row's count."""
-        tokens = grid[0] * grid[1]
-        if mass is None or POSITIVE not in rows or not MASS_TOKENS[0] <= tokens <= MASS_TOKENS[1]:
+    def observe(
+        self, mass: Tensor | None, grid: tuple[int, int], rows: Sequence[str], span: Span | None = None
+    ) -> None:
+        """Take the mass [n, H, T, K] of a layer's modulated entries; only the positive row's count.
+
+        Of joint attention (`span`) all calls with text in them are taken; `end` chooses among them.
+        """
+        if mass is None or POSITIVE not in rows:
             return
         images = len(self.gate)
         start = list(rows).index(POSITIVE) * images if self.modulation.rows == "all" else 0
-        positive = mass[start : start + images].float()
+        positive = mass[start : start + images]
+        if span is not None:
+            if mass.shape[2] > span.padded:
+                positive = positive[:, :, span.start : span.start + span.count].float()
+                shown = positive.mean(dim=1).sum(dim=-1).reshape(images, *grid)
+                self._joint.append((indicator(positive, self._at(grid)), shown))
+            return
+        if not MASS_TOKENS[0] <= grid[0] * grid[1] <= MASS_TOKENS[1]:
+            return
+        positive = positive.float()
         self._values.append(indicator(positive, self._at(grid)))
         shown = positive.mean(dim=1).sum(dim=-1).reshape(images, *grid)
         if self.mass_map is None or shown[0].numel() >= self.mass_map[0].numel():
             self.mass_map = shown
 
     def end(self) -> Tensor | None:
-        """Finish the call: the indicator [N, K], mean over layers, and the gate of the next call."""
+        """Finish the call: the indicator [N, K], mean over layers, and the gate of the next call.
+
+        All joint calls of a transformer have the same grid; the middle third of them counts, as the layers of
+        middle resolution do in a UNet [ours].
+        """
+        middle = self._joint[len(self._joint) // 3 : len(self._joint) - len(self._joint) // 3]
+        if middle:
+            self._values += [value for value, _ in middle]
+            self.mass_map = middle[-1][1]
+            self._joint.clear()
         if not self._values or not self.has_related:
             return None
         value = torch.stack(self._values).nanmean(dim=0)
@@ -209,3 +269,10 @@ class AttentionControl:
         if grid not in self._maps:
             self._maps[grid] = RegionMaps(*(x.to(self.device) for x in self.regions.at(grid)))
         return self._maps[grid]
+
+
+def _placed(image: Tensor, span: Span, tokens: int) -> Tensor:
+    """[..., count, k] of the image's tokens -> [..., tokens, k], zero elsewhere."""
+    out = image.new_zeros(*image.shape[:-2], tokens, image.shape[-1])
+    out[..., span.start : span.start + span.count, :] = image
+    return out

@@ -92,6 +92,11 @@ class Modulation:
         """Does it do anything in the cycle?"""
         return self.suppress > 0 or self.enhance > 0 or self.form == "cut"
 
+    def idle(self, cycle: int | None) -> bool:
+        """Does it add nothing in this cycle, or in the refine (None)?"""
+        suppress, enhance = (self.suppress_refine, 0.0) if cycle is None else (self.suppress, self.enhance)
+        return suppress == enhance == 0 and self.form != "cut"
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -15,6 +15,7 @@ from sow_core.method.overrides import override
 from sow_core.method.plan import Denoise, Plan, build_plan
 
 from . import peers
+from .tokens import token_replacement
 
 SETTING = "setting"
 """In place of a preset's name: the preset of the case's own setting (normal, style, attribute)."""
@@ -89,6 +90,12 @@ PEERS = (
     Method("replacement_25", "peer", "the same with 25 steps", peer=lambda w: peers.replacement(25, w)),
     Method("repaint", "peer", "RePaint: 10 steps, each resampled 3 times",
            peer=lambda w: peers.replacement(10, w, rounds=3)),
+    *(Method(name, "peer", about, peer=lambda w, n=n, tau=tau: token_replacement(
+        peers.replacement(n, w), tau, shuffle=True))
+      for name, about, n, tau in (
+          ("tokens", "token replacement (Personalize Anything), first fifth of 10 steps, patches shuffled", 10, 0.8),
+          ("tokens_half", "the same in the first half", 10, 0.5),
+          ("tokens_25", "the same in the first half of 25 steps", 25, 0.5))),
     Method("dense", "peer", "SOW's cycle with DenseDiffusion's modulation: explicit min-max, 0.3, not gated, no decay",
            SETTING, ("modulation.form=minmax", "modulation.suppress=0.3", "modulation.enhance=0.3", *STEADY)),
     Method("cow_official", "peer", "the predecessor's exact plan, four rows", "cow_official"),

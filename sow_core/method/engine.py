@@ -34,7 +34,7 @@ from .plan import (
     SeedCanvas,
     Separate,
 )
-from .schedule import add_noise, ddim_step, invert_step, renoise, to_x0
+from .schedule import add_noise, ddim_step, invert_step, pure_noise, renoise, to_x0
 from .trace import CallRecord, Event, Result, Trace
 
 BLANK_SEED = 0x5EED_B1A4
@@ -144,7 +144,7 @@ class _Run:
         elif op.kind == "noise":
             self.state.x = add_noise(self._canvas_latent(), self._draw(), self.schedule, op.level)
         else:
-            self.state.x = self._draw()
+            self.state.x = pure_noise(self._draw(), self.schedule, op.level)
 
     def renoise(self, op: Renoise) -> None:
         noise = self._draw()

@@ -104,6 +104,14 @@ def add_noise(z0: Tensor, noise: Tensor, schedule: Schedule, level: int) -> Tens
     return schedule.a[level] * z0 + schedule.b[level] * noise
 
 
+def pure_noise(noise: Tensor, schedule: Schedule, level: int) -> Tensor:
+    """A start from nothing: noise as large as a state of unit-variance data is at `level`, sqrt(a^2 + b^2).
+
+    1 in a variance-preserving diffusion; less in a flow below t = 1, whose states are smaller than both their ends.
+    """
+    return math.hypot(schedule.a[level], schedule.b[level]) * noise
+
+
 def step_std(schedule: Schedule, level: int, target: int, eta: float) -> float:
     """Standard deviation of the fresh noise of a DDIM(eta) step (Song et al. 2021, eq. 16), any (a, b)."""
     a, b = schedule.a[level], schedule.b[level]

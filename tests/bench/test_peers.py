@@ -6,7 +6,7 @@ import pytest
 import torch
 from gaussian import GaussianBackend
 
-from benchmarks.quality import methods, peers
+from benchmarks.quality import methods, peers, tokens
 from benchmarks.quality.methods import ABLATIONS, METHODS, PLAIN, choose
 from sow_core.backends.painting import paint
 from sow_core.errors import SowError
@@ -62,6 +62,30 @@ def test_sdedit_starts_from_the_canvas(layout):
     z = backend.encode(layout.canvas[None])
     near, far = (paint(peers.sdedit(10, k, 1.0), backend, layout, [0]).latents for k in (1, 10))
     assert (near - z).square().mean() < 0.2 * (far - z).square().mean()
+
+
+def test_token_replacement_writes_in_the_early_steps_only(layout):
+    plan = METHODS["tokens_half"].plan("normal", TOLD)
+    assert [op.level for op in plan.ops if isinstance(op, Place)] == [10, 9, 8, 7, 6]
+    assert plan.cost.rows == 30, "an inversion of single rows, ten guided steps"
+    assert not torch.equal(paint(plan, GaussianBackend(), layout, [3]).latents,
+                           paint(peers.text_to_image(10, 5.0), GaussianBackend(), layout, [3]).latents)  # fmt: skip
+
+
+def test_tokens_change_places_within_their_window():
+    latent = torch.arange(2 * 16 * 16, dtype=torch.float32).view(1, 2, 16, 16)
+    inside = torch.zeros(16, 16)
+    inside[4:13, 2:12] = 1
+    moved = tokens.shuffled(latent, inside, 0)
+    outside = torch.ones(16, 16, dtype=torch.bool)
+    outside[4:12, 2:12] = False
+    assert torch.equal(moved[..., outside], latent[..., outside]), "a token that lies half outside stays"
+    assert not torch.equal(moved, latent)
+    assert torch.equal(moved.flatten().sort().values, latent.flatten())
+    came_from = moved[0, 0].int()
+    rows, columns = came_from // 16, came_from % 16
+    at = torch.arange(16)
+    assert ((rows // 6) == (at // 6)[:, None]).all() and ((columns // 6) == (at // 6)[None]).all()
 
 
 @pytest.mark.parametrize("setting", ["normal", "style", "attribute"])

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sow_core.errors import SowError
-from sow_core.method.schedule import Schedule, add_noise, ddim_step, invert_step, renoise, step_std, to_x0
+from sow_core.method.schedule import (
+    Schedule,
+    add_noise,
+    ddim_step,
+    invert_step,
+    pure_noise,
+    renoise,
+    step_std,
+    to_x0,
+)
 
 VP = Schedule.from_alphas_cumprod(sd_alphas(), 10)
 VE = Schedule((1.0,) * 6, (0.04, 0.3, 0.6, 1.2, 2.3, 5.0), tuple(map(float, range(6))))
@@ -66,6 +75,17 @@ def test_full_eta_is_the_ddpm_posterior() -> None:
         a, a2 = VP.a[level] ** 2, VP.a[level - 1] ** 2
         posterior = (1 - a2) / (1 - a) * (1 - a / a2)
         assert step_std(VP, level, level - 1, 1.0) ** 2 == pytest.approx(posterior)
+
+
+@pytest.mark.parametrize("schedule", ANY)
+def test_pure_noise_is_as_large_as_a_state(schedule: Schedule) -> None:
+    """Of unit-variance data; bit for bit the noise itself where the variance is preserved."""
+    noise = torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    for level in range(1, schedule.steps + 1):
+        state = add_noise(torch.randn(4000, generator=torch.Generator().manual_seed(1)), noise, schedule, level)
+        assert float(pure_noise(noise, schedule, level).std()) == pytest.approx(float(state.std()), rel=0.05)
+    if schedule is VP:
+        assert torch.equal(pure_noise(noise, VP, 7), noise)
 
 
 def test_eta_without_noise_is_a_defect() -> None:

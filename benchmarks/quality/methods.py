@@ -191,6 +191,11 @@ ABLATIONS = (
     _ablation("fill", "fill_keep", "the picture's own pixels around the mask", "fill=keep"),
     _ablation("fill", "fill_gray", "gray around the mask", "fill=gray"),
     _ablation("fill", "coverage_strict", "only cells that the mask covers whole", "coverage=1.0"),
+    # A grid of few steps, as distilled models have: levels near the t of 7 and 5 of ten.
+    *(_ablation("few steps", f"few_{n}_{hi}_{lo}" + (f"_{c}" if c != 5 else ""),
+                f"{n} steps, {c} cycles between {hi} and {lo}", f"steps={n}", f"hi={hi}", f"lo={lo}", f"cycles={c}",
+                f"preserve={lo - 1}", f"unguided_tail={min(2, lo - 1)}")
+      for n, hi, lo, c in ((8, 6, 4, 5), (6, 5, 4, 5), (6, 4, 3, 5), (4, 3, 2, 5), (4, 3, 2, 2))),
     _ablation("stop", "adaptive", "cycles until the picture settles", "adaptive=true"),
 )  # fmt: skip
 

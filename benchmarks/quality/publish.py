@@ -21,6 +21,8 @@ TITLES = {
     "confirmed": "The chosen presets and the paper's chain, on the test split",
     "modulation": "Attention modulation, on the validation split",
     "presets": "Presets: the candidates, on the validation split",
+    "flow_main": "The flow transformer: methods side by side",
+    "flow_modulation": "The flow transformer: attention modulation, on the validation split",
     "main": "Methods side by side, with the presets before those",
     "renders": "Methods on held-out renders, validation split",
     "ablations": "Ablations of the presets before those, on the validation split",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tools.demo_model import evaluate, export, render, train_judges, train_unet, train_vae
+from tools.demo_model import evaluate, export, flow, render, train_flow, train_judges, train_unet, train_vae
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,38 @@ def test_no_picture_always_meets_the_same_noise(work: Path, tmp_path: Path, monk
                      "--steps", "30"])  # fmt: skip
     assert len(met) == 48 and min(map(len, met.values())) == 10
     assert min(np.std(times) for times in met.values()) > 150, "289 for even levels, under 60 for the first if sorted"
+
+
+def test_flow_training_repeats_itself_and_resumes(work: Path, tmp_path: Path) -> None:
+    """Stopped after two of four steps or not: the same weights."""
+    common = ["--data", str(work / "data"), "--batch", "4", "--size", "tiny", "--steps", "4", "--text", "models/demo"]
+    states = []
+    for name, stops in (("a", ("4",)), ("b", ("2", "4"))):
+        shutil.copytree(work / "run" / "vae", tmp_path / name / "vae")
+        for stop in stops:
+            train_flow.main([*common, "--out", str(tmp_path / name), "--until", stop])
+        states.append(torch.load(tmp_path / name / "flow.pt", weights_only=True))
+    assert [s["step"] for s in states] == [4, 4]
+    for k, v in states[0]["model"].items():
+        assert torch.equal(v, states[1]["model"][k]), k
+    assert (tmp_path / "a" / "transformer" / "config.json").exists()
+
+
+def test_flow_times_dwell_on_the_middle() -> None:
+    even = (np.arange(1000) + 0.5) / 1000
+    dwelling = flow.times(even, np.zeros(1000, bool))
+    assert np.array_equal(flow.times(even, np.ones(1000, bool)), even.astype(np.float32))
+    assert (np.diff(dwelling) > 0).all() and 0 < dwelling[0] and dwelling[-1] < 1
+    assert ((dwelling > 0.25) & (dwelling < 0.75)).mean() > 0.7
+
+
+def test_a_new_flow_transformer_answers_nothing() -> None:
+    """adaLN-zero: every branch is gated off, the last layer is zero."""
+    net = flow.build(flow.SIZES["tiny"], 16)
+    x, states, pooled = torch.randn(2, 4, 16, 16), torch.randn(2, 5, flow.TEXT), torch.randn(2, flow.TEXT)
+    out = net(hidden_states=x, encoder_hidden_states=states, pooled_projections=pooled,
+              timestep=torch.tensor([100.0, 900.0]), return_dict=False)[0]  # fmt: skip
+    assert out.shape == x.shape and not out.any()
 
 
 def test_two_processes_train_together(work: Path, tmp_path: Path) -> None:

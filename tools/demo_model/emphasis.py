@@ -62,6 +62,13 @@ def face_weights(truth: Truth, side: int, gain: float) -> np.ndarray:
     return detail_map(truth.weight_boxes if truth.portrait else (), side, gain)
 
 
+def weighted(error: Tensor, truths: Sequence[Truth], gain: float) -> Tensor:
+    """The mean [N] of errors [N,side,side] with `face_weights`."""
+    if gain != 1:
+        error = error * torch.from_numpy(np.stack([face_weights(t, error.shape[-1], gain) for t in truths])).to(error)
+    return error.mean((1, 2))
+
+
 def detail_map(boxes: Sequence[Box], side: int, gain: float) -> np.ndarray:
     """Weight [side,side] of each latent cell: 1, and `gain` where a box (px of a 128 px picture) covers it."""
     edges = np.linspace(0, PICTURE, side + 1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoint, denoiser, emphasis, tokenizer, train_vae, world
-from .data import DataSet, Truth, batch_indices
-from .muon import Muon, split_parameters
+from .data import DataSet, Truth
+from .loop import add_options, fit
 from .parallel import Ranks, launch
 from .progress import bar
 
@@ -102,62 +101,34 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     model, words = build(args, latents.shape[-1])
     model.to(device).train()
     plain_attention(model.unet)
-    matrices, others = split_parameters(model.named_parameters(), ENDS)
-    optimizer = Muon(matrices, others, lr=args.lr)
-    ema = checkpoint.Ema(model, args.ema)
-    path, start = args.out / "unet.pt", 0
-    if state := checkpoint.load(path):
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        ema.load_state(state["ema"])
-        start = state["step"]
-    log = checkpoint.Log(args.out / "unet.log")
     abar = denoiser.alphas_cumprod(device)
     weight = denoiser.min_snr_weight(abar) * emphasis.noise_gain(abar, args.high_noise)
-    chances = emphasis.draw_chances(data.truths[: len(latents)], args.cubes, args.glasses)
-    params, saved, mean_loss = list(model.parameters()), time.time(), 0.0
-    each = args.batch // ranks.world
-    steps = range(start, args.steps)
-    for step in bar(steps, args.steps, "unet", start) if ranks.first else steps:
-        optimizer.scale_lr(checkpoint.trapezoid(step, args.steps))
-        mine = slice(ranks.rank * each, (ranks.rank + 1) * each)
-        rows = batch_indices(len(latents), args.batch, step, args.seed, chances)[mine]
-        rng = np.random.default_rng([args.seed, step, ranks.rank])
-        ids = tokens(words, captions([data.truths[i] for i in rows], rng), device)
+
+    def loss_of(step: int, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        truths = [data.truths[i] for i in rows]
+        ids = tokens(words, captions(truths, rng), device)
         z = torch.from_numpy(np.asarray(latents[rows], np.float32)).to(device)
         noise = torch.from_numpy(rng.standard_normal(z.shape, np.float32)).to(device)
-        # Stratified over the batch: less variance than independent draws. The rows must be in no order of their own
-        # (sorted, each picture would meet the same noise level every time).
-        scenes = np.array([data.truths[i].portrait is None for i in rows])
-        even = (np.arange(each) + rng.random(each)) / each
+        even, scenes = stratified(rng, truths)
         t = torch.from_numpy(emphasis.noise_levels(even, scenes, args.lean)).to(device)
         a = abar[t].view(-1, 1, 1, 1)
         with checkpoint.bf16_autocast(device, not args.fp32):
             eps = model(a.sqrt() * z + (1 - a).sqrt() * noise, t, ids)
-        error = (eps.float() - noise).square().mean(1)
-        if args.faces != 1:
-            maps = [emphasis.face_weights(data.truths[i], z.shape[-1], args.faces) for i in rows]
-            error = error * torch.from_numpy(np.stack(maps)).to(error)
-        loss = (error.mean((1, 2)) * weight[t]).mean()
-        loss.backward()
-        if args.average_every == 1:
-            ranks.average_gradients(params)
-        norm = torch.nn.utils.clip_grad_norm_(params, 1.0)
-        if torch.isfinite(norm):
-            optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if args.average_every > 1 and ((step + 1) % args.average_every == 0 or step + 1 == args.steps):
-            ranks.average_weights(params)
-        ema.update(model)
-        mean_loss += (loss.item() - mean_loss) / min(step - start + 1, 50)
-        if ranks.first and (step + 1) % 50 == 0:
-            log.write(step=step + 1, loss=mean_loss, grad=float(norm))
-        if ranks.first and (time.time() - saved > args.save_every or step + 1 == args.steps):
-            checkpoint.save(path, {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                                   "ema": ema.state(), "step": step + 1})  # fmt: skip
-            saved = time.time()
+        error = emphasis.weighted((eps.float() - noise).square().mean(1), truths, args.faces)
+        return (error * weight[t]).mean()
+
+    chances = emphasis.draw_chances(data.truths[: len(latents)], args.cubes, args.glasses)
+    ema = fit(args, ranks, model, "unet", ENDS, len(latents), chances, loss_of)
     if ranks.first:
         finish(model, words, ema, args.out)
+
+
+def stratified(rng: np.random.Generator, truths: list[Truth]) -> tuple[np.ndarray, np.ndarray]:
+    """(even numbers [N] in 0..1, one in each N-th; which pictures are cube scenes): less variance than independent
+    draws. The rows must be in no order of their own (sorted, each picture would meet the same noise every time)."""
+    count = len(truths)
+    scenes = np.array([t.portrait is None for t in truths])
+    return (np.arange(count) + rng.random(count)) / count, scenes
 
 
 def finish(model: Model, words, ema: checkpoint.Ema, out: Path) -> None:  # noqa: ANN001
@@ -174,31 +145,11 @@ def finish(model: Model, words, ema: checkpoint.Ema, out: Path) -> None:  # noqa
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m tools.demo_model.train_unet", description=__doc__)
-    p.add_argument("--data", type=Path, default=Path("out/demo_model/data"))
-    p.add_argument("--out", type=Path, default=Path("out/demo_model/run"), help="the folder train_vae wrote to")
+    add_options(p, steps=8_000)
     p.add_argument("--init", type=Path, help="a diffusers pipeline folder to start from (default: from scratch)")
-    p.add_argument("--limit", type=int, help="use only the first so many pictures")
     p.add_argument("--size", choices=sorted(denoiser.SIZES), default="cpu")
-    p.add_argument("--steps", type=int, default=8_000)
-    p.add_argument("--batch", type=int, default=32, help="over all processes")
-    p.add_argument("--lr", type=float, default=0.01)
-    p.add_argument("--ema", type=float, default=0.998)
-    p.add_argument("--cubes", type=float, help="share of cube scenes in a batch, 0 to 1 (default: as drawn)")
-    p.add_argument("--glasses", type=float, help="share of portraits with glasses, 0 to 1 (default: as drawn)")
-    p.add_argument("--faces", type=float, default=1.0, help="loss weight of the face's cells (others: 1)")
-    p.add_argument("--lean", type=float, default=0.0, metavar="POWER",
-                   help="noise levels of cube scenes have a density proportional to t^POWER; 0: even")
     p.add_argument("--high-noise", type=float, default=0.0, metavar="POWER",
                    help="loss weight max(1, 1/SNR)^POWER; 0: none")
-    p.add_argument("--processes", type=int, default=1, help="one-thread processes that share the batch")
-    p.add_argument("--average-every", type=int, default=1,
-                   help="1: the processes average gradients; more: their weights every so many steps (busy cores)")
-    p.add_argument("--device", default="cpu", help="cpu, cuda or cuda:0 (one process)")
-    p.add_argument("--fp32", action="store_true", help="no bfloat16")
-    p.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")
-    p.add_argument("--finish", action="store_true", help="write out the last checkpoint, train no further")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--smoke", action="store_true", help="a few steps of a tiny model")
     return p
 
 

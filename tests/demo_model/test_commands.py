@@ -110,7 +110,9 @@ def test_flow_training_repeats_itself_and_resumes(work: Path, tmp_path: Path) ->
     assert [s["step"] for s in states] == [4, 4]
     for k, v in states[0]["model"].items():
         assert torch.equal(v, states[1]["model"][k]), k
-    assert (tmp_path / "a" / "transformer" / "config.json").exists()
+    evaluate.main(["--smoke", "--model", str(tmp_path / "a"), "--out", str(tmp_path / "seen")])
+    scores = json.loads((tmp_path / "seen" / "scores.json").read_text())
+    assert {"inversion", "following", "cubes"} <= set(scores)
 
 
 def test_flow_times_dwell_on_the_middle() -> None:

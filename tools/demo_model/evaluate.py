@@ -19,6 +19,7 @@ from torch import Tensor
 
 from . import checkpoint, judge_scores, visible, world
 from .captions import cube_caption, portrait_caption
+from .flow_pipe import FlowPipe
 from .judge_scores import as_float
 from .judges import Judges
 from .progress import bar
@@ -29,7 +30,10 @@ SHEET_SEED = 9_500_000
 FOLLOW_SEED = 9_600_000
 
 
-def pipeline(folder: Path, device: str):  # noqa: ANN201 - diffusers is imported late
+def pipeline(folder: Path, device: str, base: Path):  # noqa: ANN201 - diffusers is imported late
+    """What generates: a Stable Diffusion folder, or one with a flow transformer, which shares the rest with `base`."""
+    if (folder / "transformer").exists():
+        return FlowPipe(folder / "transformer", base, device)
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     # The dtype has to be said: transformers keeps a float16 text encoder otherwise while the rest is float32.
@@ -140,8 +144,11 @@ def inversion(pipe, steps: int, count: int) -> dict[str, float]:  # noqa: ANN001
     samples = [world.render(s, kind="portrait", degraded=False, style="photo") for s in world.HELD_OUT[:count]]
     x = as_float(np.stack([s.image for s in samples])).to(pipe.device)
     vae, scale = pipe.vae, pipe.vae.config.scaling_factor
-    text = pipe.encode_prompt([s.caption for s in samples], pipe.device, 1, False)[0]
     z0 = vae.encode(x * 2 - 1).latent_dist.mean * scale
+    plain = (vae.decode(z0 / scale).sample / 2 + 0.5).clamp(0, 1)
+    if isinstance(pipe, FlowPipe):
+        return against(pipe.there_and_back(x, [s.caption for s in samples], steps), x, plain)
+    text = pipe.encode_prompt([s.caption for s in samples], pipe.device, 1, False)[0]
     abar = pipe.scheduler.alphas_cumprod.to(z0)
     times = [1 + (1000 // steps) * k for k in range(steps)]
     levels = [abar[0], *(abar[t] for t in times)]
@@ -157,8 +164,10 @@ def inversion(pipe, steps: int, count: int) -> dict[str, float]:  # noqa: ANN001
     for k in reversed(range(steps)):
         eps = pipe.unet(z, times[k], text).sample
         z = move(z, eps, levels[k + 1], levels[k])
-    plain = (vae.decode(z0 / scale).sample / 2 + 0.5).clamp(0, 1)
-    back = (vae.decode(z / scale).sample / 2 + 0.5).clamp(0, 1)
+    return against((vae.decode(z / scale).sample / 2 + 0.5).clamp(0, 1), x, plain)
+
+
+def against(back: Tensor, x: Tensor, plain: Tensor) -> dict[str, float]:
     return {
         "to_picture": float(np.mean([psnr(a, b) for a, b in zip(back, x, strict=True)])),
         "to_reconstruction": float(np.mean([psnr(a, b) for a, b in zip(back, plain, strict=True)])),
@@ -174,6 +183,7 @@ def sample_sheet(pipe, steps: int, guidance: float, count: int = 32) -> tuple[np
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m tools.demo_model.evaluate", description=__doc__)
     p.add_argument("--model", type=Path, default=Path("models/demo"))
+    p.add_argument("--base", type=Path, default=Path("models/demo"), help="what a flow transformer shares: VAE, text")
     p.add_argument("--judges", type=Path, default=Path("models/demo/judges"))
     p.add_argument("--out", type=Path, default=Path("out/demo_model/evaluation"))
     p.add_argument("--count", type=int, default=500, help="captions to follow; a fifth as many cube scenes")
@@ -193,7 +203,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.device == "cpu":
         torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    pipe, judges = pipeline(args.model, args.device), Judges.load(args.judges, args.device)
+    pipe, judges = pipeline(args.model, args.device, args.base), Judges.load(args.judges, args.device)
     scores: dict[str, Any] = {"steps": args.steps, "guidance": args.guidance, "captions": args.count}
     scores["autoencoder"], pairs = autoencoder(pipe, args.pictures)
     sheet(pairs).save(args.out / "reconstructions.png")

@@ -99,6 +99,11 @@ class ModelBackend(Backend):
         tokenizer = self.parts.encoders[0][0]
         return len(tokenizer(text, truncation=False).input_ids) - 2
 
+    @property
+    def channels(self) -> int:
+        """Of a latent."""
+        return int(self.parts.net.config.in_channels)
+
     # -- pictures
 
     @torch.no_grad()

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from ..errors import SowError
 from ..method.backend import Pull
+from ..method.guidance import POSITIVE
 from ..method.modulation import AttentionControl
 from ..method.schedule import Schedule
 from .base import ModelBackend, TextEmbedding
 from .components import FlowComponents
 from .flows import FLOWS
+from .joint_mode import JointMode
 
 
 class TransformerBackend(ModelBackend):
@@ -49,16 +51,35 @@ class TransformerBackend(ModelBackend):
         control: AttentionControl | None = None,
         embedded: bool = True,
     ) -> Tensor:
-        if control is not None:
-            raise SowError("Attention modulation does not run on transformers yet; switch it off (modulation=none).")
         self._check_grid(x)
-        a, t = schedule.a[level], schedule.t[level]
-        batch = x.to(self.parts.net.dtype).repeat(len(rows), 1, 1, 1)
+        out = x.new_empty(len(rows), *x.shape)
+        for group in self._groups(rows):
+            names = tuple(rows[index] for index in group)
+            velocity = self._velocity(x, schedule.t[level], names, control)
+            out[group] = x + schedule.a[level] * velocity
+        return out
+
+    def _groups(self, rows: Sequence[str]) -> list[list[int]]:
+        """The rows, by the length of their prompts: of different lengths, they cannot share a call."""
+        groups: dict[int, list[int]] = {}
+        for index, row in enumerate(rows):
+            groups.setdefault(self._embedding(row).states.shape[1], []).append(index)
+        return list(groups.values())
+
+    def _velocity(self, x: Tensor, t: float, rows: tuple[str, ...], control: AttentionControl | None) -> Tensor:
+        """eps - z_0 [R, N, C, h, w] of rows whose prompts are of one length."""
+        net, texts = self.parts.net, self._batch(rows, len(x))
+        batch = x.to(net.dtype).repeat(len(rows), 1, 1, 1)
         told = {"1000t": 1000.0 * t, "t": t, "1-t": 1.0 - t}[self.family.told]
         times = torch.full((len(batch),), told, device=self.device, dtype=batch.dtype)
-        answer = self._flow.call(self.parts.net, batch, times, self._batch(tuple(rows), len(x)))
-        velocity = self.family.sign * answer.float().view(len(rows), *x.shape)
-        return x + a * velocity
+        if control is None or not (POSITIVE in rows or control.modulation.rows == "all"):
+            answer = self._flow.call(net, batch, times, texts)
+        else:
+            cells = (x.shape[-2], x.shape[-1])
+            with JointMode(control, rows, cells, self.family, texts.states.shape[1]) as seen:
+                answer = self._flow.call(net, batch, times, texts)
+            seen.check(self.parts.name)
+        return self.family.sign * answer.float().view(len(rows), *x.shape)
 
     def _check_grid(self, x: Tensor) -> None:
         """Raises SowError unless the latents are whole tokens: diffusers would cut the rest off."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..sow_core.method.box import Box
 from ..sow_core.method.condition import Layout, kept_mask, to_picture
 from ..sow_core.pictures.boxdraw import colour, dashed, font, label_all
+from ..sow_core.turns.things import Thing
 
 PREVIEW_SIDE = 512
 """Pictures with text are enlarged to at least this shorter side, or their labels could not be read."""
@@ -50,6 +51,29 @@ def draw_layout(layout: Layout, related: Sequence[Sequence[Box]]) -> Image.Image
         labels += [(_corners(box, scale), text, colour(index)) for box, text in boxes]
     label_all(draw, picture.size, labels)
     return picture
+
+
+def draw_turn(picture: Tensor, free: Tensor, regions: Sequence[Box], things: Sequence[Thing]) -> Image.Image:
+    """A turn before it is painted: what may change in colour, the rest of picture [3, H, W] gray and pale.
+
+    free: 1 where the picture may change [H, W]; regions: its boxes, dashed; things: with boxes, where known.
+    """
+    height, width = picture.shape[-2:]
+    scale = max(1, math.ceil(PREVIEW_SIDE / min(width, height)))
+    gray = picture.mean(0, keepdim=True).expand_as(picture)
+    pale = torch.lerp(torch.ones_like(picture), gray, PALE)
+    shown = to_picture(torch.where(free > 0.5, picture, pale)).resize((width * scale, height * scale),
+                                                                      Image.Resampling.NEAREST)  # fmt: skip
+    draw, labels = ImageDraw.Draw(shown), []
+    for region in regions:
+        dashed(draw, _corners(region, scale), colour(0))
+        labels.append((_corners(region, scale), f"region {region}", colour(0)))
+    for index, thing in enumerate((t for t in things if t.box), start=1):
+        corners = _corners(thing.box.clip(width, height), scale)
+        draw.rectangle(corners, outline=colour(index), width=2)
+        labels.append((corners, f"{thing.name} {thing.box}", colour(index)))
+    label_all(draw, shown.size, labels)
+    return shown
 
 
 PALE = 0.45

@@ -33,10 +33,11 @@ SHEET = 24
 
 def encoders() -> list[str]:
     """The names that the node offers: the demo, and folders with a CLIP model under models/clip_vision."""
-    return [DEMO, *sorted(_clip_folders())]
+    return [DEMO, *sorted(clip_folders())]
 
 
-def _clip_folders() -> dict[str, str]:
+def clip_folders() -> dict[str, str]:
+    """CLIP models of transformers under models/clip_vision: the path by the name below it."""
     import folder_paths
 
     found: dict[str, str] = {}
@@ -149,7 +150,7 @@ def _load(name: str) -> Any:
 
     if name == DEMO:
         return load_encoder(DEMO)
-    found = _clip_folders().get(name)
+    found = clip_folders().get(name)
     if found is None:
         raise SowError(f"No encoder {name!r}: expected one of {', '.join(encoders())[:200]}.")
     return load_encoder(found)

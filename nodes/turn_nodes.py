@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from . import remarks
 from . import sockets as S
@@ -11,6 +11,53 @@ from .settings import advice_of, seeds_from
 
 SowHistory = io.Custom("SOW_HISTORY")
 """A `turns.History`."""
+SowTurn = io.Custom("SOW_TURN")
+"""A `turns.Planned`."""
+
+
+def picture_input() -> io.Input:
+    return io.Image.Input("image", tooltip="The picture before this turn, one picture, sides a multiple of 8.")
+
+
+def wish_inputs() -> list[io.Input]:
+    return [
+        io.String.Input("instruction", default="", multiline=True,
+                        tooltip="One change: add, remove, move, replace, make ..., change the background. Say "
+                                "where with left of, right of, in front of, behind, above, below, on, next to, "
+                                "between, or at the top left and so on."),
+        io.String.Input("prompt", default="", multiline=True,
+                        tooltip="All that the picture shows before this turn. Needed in the first turn, then "
+                                "it comes from the history. A new thing appears only if the prompt describes "
+                                "the whole picture, so the node keeps editing this text."),
+    ]
+
+
+def place_inputs() -> list[io.Input]:
+    return [
+        io.String.Input("regions", default="", multiline=True,
+                        tooltip="What may change: x,y,width,height in pixels, one box a line. Empty: worked "
+                                "out from the instruction and the history."),
+        io.String.Input("things", default="", multiline=True,
+                        tooltip="Where things are, one a line: blue sphere=24,40,36,36. What nobody has told or "
+                                "painted is looked for by the model's attention, which can be wrong."),
+    ]
+
+
+def reader_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input("planner", options=["offline", "gemini", "profile"], default="offline",
+                       tooltip="Who reads the instruction. offline: rules, nothing is sent. gemini: the "
+                               "picture, at most 512 px, and the texts go to Google. profile: to the service "
+                               "that the config file names."),
+        io.String.Input("profile", default="", tooltip="The name in the planners' config file, where planner "
+                                                       "is profile."),
+        io.Mask.Input("mask", optional=True, tooltip="What may change, white, of the picture's size, instead "
+                                                     "of regions."),
+        io.String.Input("new_prompt", default="", optional=True, multiline=True,
+                        tooltip="The whole picture after this turn, instead of the text that is worked out. "
+                                "With it and a region any instruction will do."),
+        SowHistory.Input("history", optional=True, tooltip="From the SOW Turn before: it knows what is where."),
+    ]
 
 
 class SOWTurn(io.ComfyNode):
@@ -30,44 +77,28 @@ class SOWTurn(io.ComfyNode):
                                                 "changed."),
                 io.Clip.Input("clip", tooltip="Its CLIP: the node encodes the prompt of the whole picture itself."),
                 io.Vae.Input("vae", tooltip="The VAE of the same checkpoint."),
-                io.Image.Input("image", tooltip="The picture before this turn, one picture, sides a multiple of 8."),
-                io.String.Input("instruction", default="", multiline=True,
-                                tooltip="One change: add, remove, move, replace, make ..., change the background. Say "
-                                        "where with left of, right of, in front of, behind, above, below, on, next to, "
-                                        "between, or at the top left and so on."),
-                io.String.Input("prompt", default="", multiline=True,
-                                tooltip="All that the picture shows before this turn. Needed in the first turn, then "
-                                        "it comes from the history. A new thing appears only if the prompt describes "
-                                        "the whole picture, so the node keeps editing this text."),
+                picture_input(),
+                *wish_inputs(),
                 S.seed_input(),
                 S.cfg_input(),
-                io.String.Input("regions", default="", multiline=True,
-                                tooltip="What may change: x,y,width,height in pixels, one box a line. Empty: worked "
-                                        "out from the instruction and the history."),
-                io.String.Input("things", default="", multiline=True,
-                                tooltip="Where things are, one a line: blue sphere=24,40,36,36. Needed for things of "
-                                        "a picture that no turn has made."),
+                *place_inputs(),
                 io.Int.Input("candidates", default=1, min=1, max=16,
                              tooltip="Pictures to choose from. They share the inversion, so that each further one "
                                      "costs less."),
                 io.Int.Input("pick", default=0, min=-1, max=15,
-                             tooltip="Which candidate the history goes on from; it comes first in the batch. -1: the "
-                                     "demo world's learned match chooses, which knows the demo model's pictures only."),
+                             tooltip="Which candidate the history goes on from; it comes first in the batch. -1: match "
+                                     "chooses, and the others are not shown."),
                 io.Int.Input("feather", default=8, min=0, max=64,
                              tooltip="Pixels inside the region over which old and new blend. The demo model's small "
                                      "pictures want 4."),
-                io.Combo.Input("planner", options=["offline", "gemini", "profile"], default="offline",
-                               tooltip="Who reads the instruction. offline: rules, nothing is sent. gemini: the "
-                                       "picture, at most 512 px, and the texts go to Google. profile: to the service "
-                                       "that the config file names."),
-                io.String.Input("profile", default="", tooltip="The name in the planners' config file, where planner "
-                                                               "is profile."),
-                io.Mask.Input("mask", optional=True, tooltip="What may change, white, of the picture's size, instead "
-                                                             "of regions."),
-                io.String.Input("new_prompt", default="", optional=True, multiline=True,
-                                tooltip="The whole picture after this turn, instead of the text that is worked out. "
-                                        "With it and a region any instruction will do."),
-                SowHistory.Input("history", optional=True, tooltip="From the SOW Turn before: it knows what is where."),
+                *reader_inputs(),
+                SowTurn.Input("plan", optional=True,
+                              tooltip="From SOW Turn Plan: its instruction, prompt, regions and history are taken, and "
+                                      "what stands here of those is not."),
+                io.Combo.Input("match", options=T.matches(), default=T.DEMO, optional=True,
+                               tooltip="Who chooses where pick is -1. demo: a small network that knows the demo "
+                                       "model's pictures only. Others: a CLIP model, by how well a candidate fits "
+                                       "the prompt; its folder of transformers lies in models/clip_vision."),
             ],
             outputs=[
                 io.Image.Output("edited", display_name="image",
@@ -83,15 +114,71 @@ class SOWTurn(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, clip, vae, image, instruction, prompt, seed, cfg, regions, things, candidates, pick,
-                feather, planner, profile, mask=None, new_prompt="", history=None) -> io.NodeOutput:
-        past = T.begin(image, prompt, T.read_things(things), history)
-        free = T.free_of(mask, past.scene.frame)
-        turn = T.plan(past, instruction, T.read_regions(regions) if free is None else (), new_prompt, planner, profile,
-                      free is not None)
-        made = T.take_turn(model, clip, vae, past, turn, free, advice_of(model), seeds_from(seed, candidates), cfg,
-                           feather, pick)
+                feather, planner, profile, mask=None, new_prompt="", history=None, plan=None,
+                match=T.DEMO) -> io.NodeOutput:
+        if plan is None:
+            plan = planned(image, instruction, prompt, regions, things, planner, profile, mask, new_prompt, history,
+                           (model, clip, vae))
+        else:
+            plan = T.on_picture(plan, image)
+        made = T.take_turn(model, clip, vae, plan, advice_of(model), seeds_from(seed, candidates), cfg, feather, pick,
+                           match)
         remarks.show(made.report.split("\n"))
         return io.NodeOutput(*made)
+
+
+def planned(image, instruction, prompt, regions, things, planner, profile, mask, new_prompt, history,
+            parts) -> T.Planned:
+    """What both nodes understand. parts: MODEL, CLIP and VAE, or None: nothing is looked for then. Raises SowError."""
+    past = T.begin(image, prompt, T.read_things(things), history)
+    free = T.free_of(mask, past.scene.frame)
+    turn = T.plan(past, instruction, T.read_regions(regions) if free is None else (), new_prompt, planner, profile,
+                  free is not None, T.looking(*parts, past))
+    return T.Planned(past, turn, free)
+
+
+class SOWTurnPlan(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SOW_TurnPlan",
+            display_name="SOW Turn Plan",
+            category="SOW/turns",
+            description="Reads an instruction and shows what it would change, without painting: the region, the prompt "
+                        "of the whole picture afterwards, the known things. Connect plan to SOW Turn; then a new seed "
+                        "there asks no language model again. Its region serves other inpainting nodes too.",
+            search_aliases=["instruction planner", "edit plan", "region from text", "grounding", "text to mask",
+                            "gemini edit", "preview turn"],
+            has_intermediate_output=True,
+            inputs=[
+                picture_input(),
+                *wish_inputs(),
+                *place_inputs(),
+                *reader_inputs(),
+                io.Model.Input("model", optional=True, tooltip="With clip and vae: looks for things by its attention, "
+                                                               "two model calls each. Without: all places come from "
+                                                               "things, regions, the mask or the history."),
+                io.Clip.Input("clip", optional=True, tooltip="The model's CLIP, for looking."),
+                io.Vae.Input("vae", optional=True, tooltip="The model's VAE, for looking."),
+            ],
+            outputs=[
+                SowTurn.Output("plan", tooltip="For the plan of SOW Turn."),
+                io.Mask.Output("region", tooltip="What may change, white."),
+                io.String.Output("told", display_name="prompt", tooltip="The whole picture after the turn in words."),
+                io.String.Output("report", tooltip="What was understood, where, and every note."),
+                io.Image.Output("preview", tooltip="What may change in colour, the rest pale, the known things boxed."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image, instruction, prompt, regions, things, planner, profile, mask=None, new_prompt="",
+                history=None, model=None, clip=None, vae=None) -> io.NodeOutput:
+        plan = planned(image, instruction, prompt, regions, things, planner, profile, mask, new_prompt, history,
+                       (model, clip, vae))
+        shown, report = T.preview(plan), T.told(plan)
+        remarks.show(report.split("\n"))
+        return io.NodeOutput(plan, T.region(plan)[None], plan.turn.prompt, report, shown,
+                             ui={**ui.PreviewImage(shown, cls=cls).as_dict(), "text": (report,)})
 
 
 class SOWTurnsSheet(io.ComfyNode):
@@ -112,4 +199,4 @@ class SOWTurnsSheet(io.ComfyNode):
         return io.NodeOutput(T.sheet(history))
 
 
-NODES = [SOWTurn, SOWTurnsSheet]
+NODES = [SOWTurn, SOWTurnsSheet, SOWTurnPlan]

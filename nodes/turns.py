@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,14 +12,29 @@ from torch import Tensor
 from ..sow_core.errors import SowError
 from ..sow_core.method.advice import Advice
 from ..sow_core.method.box import Box
-from ..sow_core.turns.painting import EditOptions, laid_back, make_canvas, make_edit_layout, measured
+from ..sow_core.turns.painting import (
+    EditOptions,
+    check_free,
+    free_mask,
+    laid_back,
+    make_canvas,
+    make_edit_layout,
+    measured,
+)
 from ..sow_core.turns.presets import edit_config, edit_options
-from ..sow_core.turns.resolve import Scene, Turn, resolve
+from ..sow_core.turns.resolve import Locate, Scene, Turn, resolve
 from ..sow_core.turns.things import Thing
+from .draw import draw_turn, from_picture
+from .find import clip_folders
 from .layout import picture_of, to_image
 
+if TYPE_CHECKING:
+    from ..sow_core.turns.match import Match
+
 BY_MATCH = -1
-"""The value of `pick` that leaves the choice to the demo world's match."""
+"""The value of `pick` that leaves the choice to a match."""
+DEMO = "demo"
+"""The match that was learned for the demo world; the others are CLIP folders of the host."""
 
 
 class Step(NamedTuple):
@@ -35,6 +50,14 @@ class History:
 
     scene: Scene
     steps: tuple[Step, ...]
+
+
+class Planned(NamedTuple):
+    """What a SOW_TURN carries: a turn that is not painted yet. free [H, W]: what may change, instead of its regions."""
+
+    history: History
+    turn: Turn
+    free: Tensor | None
 
 
 class Made(NamedTuple):
@@ -92,15 +115,33 @@ def begin(image: Tensor, prompt: str, things: Sequence[Thing], history: History 
     return replace(history, scene=Scene(history.scene.frame, prompt.strip() or history.scene.prompt, known))
 
 
+def on_picture(planned: Planned, image: Tensor) -> Planned:
+    """A plan for the picture at hand, which may not be the one that it was made on. Raises SowError."""
+    return planned._replace(history=begin(image, "", (), planned.history))
+
+
+def looking(model: Any, clip: Any, vae: Any, history: History) -> Locate | None:
+    """How things are found that nobody knows: by the model's own attention. None if one of its parts is missing."""
+    if model is None or clip is None or vae is None:
+        return None
+
+    def locate(word: str) -> Box:
+        from .native.looking import locate
+
+        return locate(model, clip, vae, history.steps[-1].picture, history.scene.prompt, word)
+
+    return locate
+
+
 def plan(
     history: History, instruction: str, regions: Sequence[Box], new_prompt: str, planner: str, profile: str,
-    masked: bool,
+    masked: bool, locate: Locate | None = None,
 ) -> Turn:
     """What the instruction means, by the rules or by a language model. Raises SowError."""
     if not instruction.strip():
         raise SowError("No instruction: write one change, for example: add a hat.")
     if planner == "offline":
-        return resolve(instruction, history.scene, regions, new_prompt, None, masked)
+        return resolve(instruction, history.scene, regions, new_prompt, locate, masked)
     from comfy import model_management
 
     from ..sow_core.method.condition import to_picture
@@ -122,18 +163,18 @@ def take_turn(
     model: Any,
     clip: Any,
     vae: Any,
-    history: History,
-    turn: Turn,
-    mask: Tensor | None,
+    planned: Planned,
     advice: Advice | None,
     seeds: Sequence[int],
     cfg: float,
     feather: int,
     pick: int,
+    match: str = DEMO,
 ) -> Made:
-    """Paint a turn on the host's model. mask [H, W]: what may change, instead of the turn's regions."""
+    """Paint a turn on the host's model."""
     from .native import sample_layout
 
+    history, turn, mask = planned
     before = history.steps[-1].picture
     told = advice or Advice()
     config = edit_config(told, [f"guidance={cfg}"])
@@ -142,32 +183,75 @@ def take_turn(
     positive = clip.encode_from_tokens_scheduled(clip.tokenize(canvas.prompt))
     negative = clip.encode_from_tokens_scheduled(clip.tokenize(options.negative))
     made = sample_layout(model, positive, negative, vae, make_edit_layout(canvas, config), config, list(seeds)).images
-    return finish(history, turn, canvas, made.movedim(-1, 1).float().cpu(), options, pick)
+    return finish(history, turn, canvas, made.movedim(-1, 1).float().cpu(), options, pick, match)
 
 
-def finish(history: History, turn: Turn, canvas: Any, made: Tensor, options: EditOptions, pick: int) -> Made:
+def finish(
+    history: History, turn: Turn, canvas: Any, made: Tensor, options: EditOptions, pick: int, match: str = DEMO
+) -> Made:
     """The candidates [N, 3, H, W] with the picture before laid back, one of them chosen, and the history after it."""
     images = laid_back(canvas, made, options.feather)
     lines = [f"instruction: {turn.instruction}", f"prompt: {turn.prompt}"]
     chosen = pick
     if pick == BY_MATCH and len(images) > 1:
         from ..sow_core.turns.match import choose
-        from ..sow_core.turns.match_net import DemoMatch
 
-        chosen, scores = choose(DemoMatch.load(), canvas.picture, history.scene.prompt, turn, images, canvas.free)
+        chosen, scores = choose(_match(match), canvas.picture, history.scene.prompt, turn, images, canvas.free)
         lines.append("match: " + ", ".join(f"{s:.3f}" for s in scores) + f"; candidate {chosen}")
     chosen = max(chosen, 0)
     if chosen >= len(images):
         raise SowError(f"Bad pick {chosen}: there are {len(images)} candidates, 0 is the first.")
     turn = measured(turn, canvas, images[chosen])
     lines += [f"region: {region}" for region in turn.regions]
-    lines += [f"{t.name}: {t.box or 'place not known'}" for t in turn.things]
-    lines += [f"note: {note}" for note in turn.notes]
+    lines += _known(turn)
     scene = Scene(history.scene.frame, turn.prompt, turn.things)
     after = History(scene, (*history.steps, Step(turn.instruction, images[chosen])))
     others = [] if pick == BY_MATCH else [images[:chosen], images[chosen + 1 :]]
     shown = torch.cat([images[chosen : chosen + 1], *others])
     return Made(shown.movedim(1, -1).contiguous(), after, canvas.free[None], turn.prompt, "\n".join(lines))
+
+
+def _match(name: str) -> Match:
+    """Raises SowError for a folder that the host does not have."""
+    from ..sow_core.turns.match import open_match
+
+    folder = DEMO if name == DEMO else clip_folders().get(name)
+    found = None if folder is None else open_match(folder, "")
+    if found is None:
+        raise SowError(f"No match {name!r}: expected one of {', '.join(matches())[:200]}.")
+    return found
+
+
+def matches() -> list[str]:
+    """The names that the node offers."""
+    return [DEMO, *sorted(clip_folders())]
+
+
+def told(planned: Planned) -> str:
+    """What is going to happen, line by line."""
+    turn = planned.turn
+    where = "kept" if turn.outside else "region"
+    lines = [f"instruction: {turn.instruction}", f"prompt: {turn.prompt}"]
+    lines += ["region: the mask"] if planned.free is not None else [f"{where}: {r}" for r in turn.regions]
+    return "\n".join([*lines, *_known(turn)])
+
+
+def _known(turn: Turn) -> list[str]:
+    things = [f"{t.name}: {t.box or 'place not known'}" for t in turn.things]
+    return things + [f"note: {note}" for note in turn.notes]
+
+
+def preview(planned: Planned) -> Tensor:
+    """IMAGE: the picture before, what may change in its own colours, the rest pale; boxes of the things, as known."""
+    history, turn, mask = planned
+    regions = () if mask is not None or turn.outside else turn.regions
+    return from_picture(draw_turn(history.steps[-1].picture, region(planned), regions, turn.things))
+
+
+def region(planned: Planned) -> Tensor:
+    """[H, W]: 1 where the picture may change. Raises SowError if that is nothing, or all of it."""
+    history, turn, mask = planned
+    return free_mask(turn, history.scene.frame) if mask is None else check_free(mask)
 
 
 def sheet(history: History) -> Tensor:

@@ -102,6 +102,26 @@ def transformer(family: str) -> Any:
     return model.eval()
 
 
+def build_clip(folder: Path, side: int = 32) -> Path:
+    """A random CLIP model with the demo model's tokenizer, for pictures of `side` px, embedding width 12."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
+
+    tokenizer = CLIPTokenizerFast.from_pretrained(Path(__file__).parents[1] / "models" / "demo" / "tokenizer")
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id}  # fmt: skip
+    small = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config={**small, **ends, "vocab_size": len(tokenizer)},
+        vision_config={**small, "image_size": side, "patch_size": 8}, projection_dim=12,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def unet(family: str) -> Any:
     """A UNet2DConditionModel with the family's blocks; its output has about unit variance, as noise has."""
     import torch

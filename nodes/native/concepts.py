@@ -7,7 +7,7 @@ loads them under inference mode, so copies stand in for them during a run (see `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import comfy.samplers
@@ -46,9 +46,9 @@ def token_places(clip: Any, prompt: str, words: Sequence[str]) -> tuple[tuple[in
     """Each word's places among the prompt's tokens, as ComfyUI's text encode nodes lay them out (chunks of 77 in a
     row). Raises SowError for a word that the prompt does not have."""
     found = []
-    whole, end = _ids(clip, prompt), _ids(clip, "")[1]
+    whole, end = prompt_ids(clip, prompt), prompt_ids(clip, "")[1]
     for word in words:
-        chunk = _ids(clip, word)
+        chunk = prompt_ids(clip, word)
         ids = chunk[1 : chunk.index(end, 1)]
         places = find_tokens(whole, ids)
         if not places:
@@ -57,7 +57,8 @@ def token_places(clip: Any, prompt: str, words: Sequence[str]) -> tuple[tuple[in
     return tuple(found)
 
 
-def _ids(clip: Any, text: str) -> list[Any]:
+def prompt_ids(clip: Any, text: str) -> list[Any]:
+    """The token ids of a text with their marks and padding, chunks of 77 in a row."""
     chunks = next(iter(clip.tokenize(text).values()))
     return [pair[0] for chunk in chunks for pair in chunk]
 
@@ -92,9 +93,7 @@ class Reader:
                    **kwargs: Any) -> Tensor:  # fmt: skip
         from comfy.ldm.modules.attention import attention_pytorch
 
-        cross, self._cross = self._cross, False
-        if cross:
-            self._keep(q, k, heads, bool(kwargs.get("skip_reshape")))
+        self._look(q, k, heads, kwargs)
         # PyTorch's own attention: the quantising and fused kernels of other packages have no backward pass.
         if self._previous is not None:
             out = self._previous(attention_pytorch, q, k, v, heads, *args, **kwargs)
@@ -104,12 +103,21 @@ class Reader:
             raise RuntimeError("no gradient flows through its attention")
         return out
 
+    def _look(self, q: Tensor, k: Tensor, heads: int, more: Mapping[str, Any]) -> None:
+        cross, self._cross = self._cross, False
+        if cross:
+            self._keep(q, k, heads, bool(more.get("skip_reshape")))
+
     def _keep(self, q: Tensor, k: Tensor, heads: int, split: bool) -> None:
+        if q.shape[2 if split else 1] == self.cells:
+            self.kept.append(self._scores(q, k, heads, split))
+
+    @staticmethod
+    def _scores(q: Tensor, k: Tensor, heads: int, split: bool) -> Tensor:
         if not split:
             q, k = (x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2) for x in (q, k))
-        if q.shape[2] == self.cells:
-            scores = q.float() @ k.float().transpose(-1, -2) / q.shape[-1] ** 0.5
-            self.kept.append(scores.softmax(dim=-1))
+        scores = q.float() @ k.float().transpose(-1, -2) / q.shape[-1] ** 0.5
+        return scores.softmax(dim=-1)
 
 
 def slope(

@@ -41,10 +41,7 @@ def word_map(backend: ModelBackend, picture: Tensor, prompt: str, word: str, see
     prompt does not hold the word.
     """
     if not hasattr(backend.parts, "unet"):
-        raise SowError(
-            "This model has no cross-attention that shows where a word is drawn; "
-            f"give --thing '{word}=X,Y,W,H' or --region X,Y,W,H."
-        )
+        raise no_attention(word)
     groups = token_groups(backend.parts.encoders[0][0], prompt, word)
     backend.set_prompts({"positive": prompt})
     generator = torch.Generator().manual_seed(seed)
@@ -59,7 +56,11 @@ def word_map(backend: ModelBackend, picture: Tensor, prompt: str, word: str, see
             )
             maps += list(found)
             found.clear()
-    height, width = z.shape[-2:]
+    return joint_map(maps, groups, z.shape[-2], z.shape[-1])
+
+
+def joint_map(maps: Sequence[Tensor], groups: Sequence[Sequence[int]], height: int, width: int) -> Tensor:
+    """[h, w] in 0..1 from the attention [T, tokens] of every layer and call; groups: each word's tokens."""
     total = torch.zeros(len(groups), height, width)
     for attention in maps:
         total += _on_cells(attention, groups, height, width)
@@ -68,8 +69,13 @@ def word_map(backend: ModelBackend, picture: Tensor, prompt: str, word: str, see
 
 
 def locate(backend: ModelBackend, picture: Tensor, prompt: str, word: str) -> Box:
-    """The box of a word in a picture [3, H, W]: around the largest connected part of its map. Raises SowError."""
-    found = largest_part(word_map(backend, picture, prompt, word) >= SHARE)
+    """The box of a word in a picture [3, H, W]. Raises SowError."""
+    return box_of(word_map(backend, picture, prompt, word), word)
+
+
+def box_of(seen: Tensor, word: str) -> Box:
+    """The box, px, around the largest connected part of a word's map [h, w]. Raises SowError if it shows no thing."""
+    found = largest_part(seen >= SHARE)
     share = float(found.float().mean())
     if not SMALLEST <= share <= LARGEST:
         raise SowError(
@@ -80,21 +86,36 @@ def locate(backend: ModelBackend, picture: Tensor, prompt: str, word: str) -> Bo
     return Box(x, y, (int(xs.max()) + 1) * CELL - x, (int(ys.max()) + 1) * CELL - y)
 
 
+def no_attention(word: str) -> SowError:
+    return SowError(
+        "This model has no cross-attention that shows where a word is drawn; "
+        f"give --thing '{word}=X,Y,W,H' or --region X,Y,W,H."
+    )
+
+
 def token_groups(tokenizer: Any, prompt: str, word: str) -> list[list[int]]:
     """For each part of `word` its positions among the prompt's tokens (the start mark is 0). Raises SowError."""
     ids = tokenizer(prompt, truncation=True).input_ids
-    pieces = [tokenizer(part).input_ids[1:-1] for part in re.findall(r"[\w'-]+", word.lower())]
+    return find_groups(ids, [tokenizer(part).input_ids[1:-1] for part in parts_of(word)], word)
+
+
+def parts_of(word: str) -> list[str]:
+    return re.findall(r"[\w'-]+", word.lower())
+
+
+def find_groups(ids: Sequence[int], pieces: Sequence[Sequence[int]], word: str) -> list[list[int]]:
+    """The same of token ids: `ids` of the prompt, `pieces` of each part of the word, without marks."""
     whole = [i for piece in pieces for i in piece]
     for at in range(len(ids) - len(whole) + 1):  # the words side by side, if they are
-        if whole and ids[at : at + len(whole)] == whole:
+        if whole and list(ids[at : at + len(whole)]) == whole:
             groups = []
             for piece in pieces:
                 groups.append(list(range(at, at + len(piece))))
                 at += len(piece)
             return groups
-    last = pieces[-1] if pieces else []
+    last = list(pieces[-1]) if pieces else []
     for at in range(len(ids) - len(last) + 1):
-        if last and ids[at : at + len(last)] == last:
+        if last and list(ids[at : at + len(last)]) == last:
             return [list(range(at, at + len(last)))]
     raise SowError(
         f"The picture's prompt does not name the {word}; give --thing '{word}=X,Y,W,H' or --region X,Y,W,H."

@@ -157,6 +157,12 @@ def test_one_call_per_step(case: dict[str, float]) -> None:
     assert case["calls"] == case["planned"] and case["largest"] == 4 * 2
 
 
+def test_grounding(case: dict[str, Any]) -> None:
+    """SOW Turn's looking: the same maps as the diffusers backend's, and nothing stays on the model."""
+    assert max(case["gaps"].values()) < 1e-3 and all(case["boxes"].values()), case
+    assert case["afterwards"] == 0 and "does not name the umbrella" in case["error"]
+
+
 # -- leaving no trace
 
 

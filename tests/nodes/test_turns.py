@@ -55,6 +55,41 @@ def test_a_picture_that_was_changed_in_between_is_taken(image):
     assert torch.equal(begin(other, "", "", made).steps[-1].picture, torch.zeros(3, 72, 96))
 
 
+def test_a_plan_shows_what_would_change_and_nothing_is_painted(image):
+    asked = {"image": image, "prompt": PROMPT, "regions": "", "things": THINGS, "planner": "offline", "profile": ""}
+    made = run_node("SOW_TurnPlan", instruction="make the red cube yellow", **asked)
+    plan, region, told, report, shown = made.args
+    assert plan.turn.prompt == told == "a yellow cube and a blue cube on a gray floor" and plan.free is None
+    assert region.shape == (1, 72, 96) and region[0, 50, 20] == 1 and region[0, 5, 5] == 0
+    assert "region: " in report and "yellow cube: 8,40,24,24" in report
+    assert shown.shape[1] >= 512 and shown.shape[-1] == 3
+    masked = run_node("SOW_TurnPlan", instruction="remove the blue cube", mask=torch.ones(1, 72, 96) * (
+        torch.arange(96) > 40), **asked)  # fmt: skip
+    assert "region: the mask" in masked.args[3] and masked.args[1].sum() == 72 * 55
+    with pytest.raises(sow_error(), match="There is no cup"):
+        run_node("SOW_TurnPlan", instruction="remove the cup", **asked | {"prompt": "a cup", "things": ""})
+
+
+def test_a_plan_goes_on_from_the_picture_at_hand(image):
+    first = turn(begin(image), image, "make the red cube yellow")
+    plan = T.Planned(first.history, T.plan(first.history, "remove the blue cube", (), "", "offline", "", False), None)
+    other = torch.zeros(1, 72, 96, 3)
+    moved = T.on_picture(plan, other)
+    assert torch.equal(moved.history.steps[-1].picture, torch.zeros(3, 72, 96)) and moved.turn is plan.turn
+    with pytest.raises(sow_error(), match="as the history"):
+        T.on_picture(plan, torch.zeros(1, 64, 64, 3))
+
+
+def test_a_match_is_the_demo_or_a_clip_folder_of_the_host(image, monkeypatch, tmp_path):
+    find = part("nodes.find")
+    monkeypatch.setattr(T, "clip_folders", lambda: {"tiny": str(tmp_path)})
+    assert T.matches() == ["demo", "tiny"]
+    for name, words in (("tiny", "No CLIP model in"), ("../other", "No match '../other': expected one of demo, tiny")):
+        with pytest.raises(sow_error(), match=words):
+            T._match(name)
+    assert T._match("demo").name and find.encoders()[0] == "demo"
+
+
 def test_masks():
     assert T.free_of(None, (96, 72)) is None and T.free_of(torch.zeros(1, 64, 64), (96, 72)) is None
     assert T.free_of(torch.ones(1, 72, 96), (96, 72)).shape == (72, 96)

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 from PIL import Image
+from tiny_models import build_clip
 
-from sow_core.assets import asset_folder
 from sow_core.errors import SowError
 from sow_core.retrieval.clip_encoder import ClipEncoder, ClipStates
 from sow_core.retrieval.encoders import load_encoder, unit
@@ -18,21 +18,7 @@ SIDE = 32
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
-
-    folder = tmp_path_factory.mktemp("clip")
-    tokenizer = CLIPTokenizerFast.from_pretrained(asset_folder("models") / "demo" / "tokenizer")
-    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id}  # fmt: skip
-    small = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = CLIPConfig(
-        text_config={**small, **ends, "vocab_size": len(tokenizer)},
-        vision_config={**small, "image_size": SIDE, "patch_size": 8}, projection_dim=12,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    CLIPModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return build_clip(tmp_path_factory.mktemp("clip"), SIDE)
 
 
 @pytest.fixture(scope="module")

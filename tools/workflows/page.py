@@ -27,7 +27,7 @@ SIZES = {
     "SOW_LoadPipeline": (320, 200),
     "SOW_Generate": (380, 940),
     "SOW_Separate": (360, 520),
-    "SOW_Turn": (400, 1180),
+    "SOW_Turn": (400, 1240),
     "SOW_TurnsSheet": (300, 90),
     "ImageScale": (320, 220),
     "SOW_FindPicture": (360, 1000),

@@ -147,7 +147,7 @@ def test_models_that_cannot_be_used(refuse, place, tiny):
 
 @pytest.mark.parametrize("where", ["unet", "vae"])
 def test_out_of_memory_says_what_to_lower(where, refuse, tiny, monkeypatch):
-    from sow_core.backends import diffusers as backend
+    from sow_core.backends import opening
     from sow_core.backends.loading import load
 
     class Greedy(torch.nn.Module):
@@ -162,18 +162,18 @@ def test_out_of_memory_says_what_to_lower(where, refuse, tiny, monkeypatch):
             parts.vae.decoder = Greedy()
         return parts
 
-    monkeypatch.setattr(backend, "load", small_machine)
+    monkeypatch.setattr(opening, "load", small_machine)
     text = refuse("generate", *GOOD, *QUICK[2:], "--model", tiny("sd1"), "--count", 2)
     assert "Out of memory at 64x64 with 2 pictures on cpu; lower --size or --count" in text
 
 
 def test_out_of_memory_while_loading(refuse, monkeypatch):
-    from sow_core.backends import diffusers as backend
+    from sow_core.backends import opening
 
     def small_machine(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(backend, "load", small_machine)
+    monkeypatch.setattr(opening, "load", small_machine)
     assert "Out of memory while loading demo" in refuse("generate", *GOOD)
 
 

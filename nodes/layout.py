@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..sow_core.errors import SowError
-from ..sow_core.method.box import Box
+from ..sow_core.method.box import CELL, Box
 from ..sow_core.method.condition import Condition, Layout, make_layout
 from ..sow_core.method.config import SowConfig
 from ..sow_core.planning.schema import LayoutPlan
@@ -31,12 +31,16 @@ class LayoutSpec(NamedTuple):
     height: int
     background: Tensor | None
 
-    def build(self, config: SowConfig | None = None) -> Layout:
-        """The engine's layout, prepared as the config (default: the paper's) wants it."""
+    def build(self, config: SowConfig | None = None, grid: tuple[int, int] = (CELL, CELL)) -> Layout:
+        """The engine's layout, prepared as the config (default: the paper's) wants it.
+
+        grid: px per latent cell and per step of the boxes, of the model that will sample.
+        """
         config = config or SowConfig()
+        cell, snap = grid
         return make_layout(
             self.conditions, self.width, self.height,
-            background=self.background, coverage=config.coverage, fill=config.fill,
+            background=self.background, coverage=config.coverage, fill=config.fill, cell=cell, snap=snap,
         )  # fmt: skip
 
 
@@ -161,6 +165,15 @@ def extend(previous: LayoutSpec | None, condition: Condition, width: int, height
                        f"got {width}x{height}; set the same width and height in both.")
     under = previous.background if background is None else background
     return LayoutSpec((*previous.conditions, condition), width, height, under)
+
+
+def moved(spec: LayoutSpec, layout: Layout) -> str:
+    """A line on the boxes that the model's tokens, coarser than 8 px, have moved; "" for none."""
+    shifted = [f"{item.box.snap()} to {made.box}"
+               for item, made in zip(spec.conditions, layout.conditions, strict=True) if item.box.snap() != made.box]
+    if not shifted:
+        return ""
+    return f"This model's tokens are {layout.snap} px: moved {', '.join(shifted)}."
 
 
 def condition_masks(layout: Layout) -> Tensor:

@@ -39,12 +39,16 @@ class SOWEncodeLayout(io.ComfyNode):
     def execute(cls, layout, vae, batch_size, cycle_options=None) -> io.NodeOutput:
         import torch
 
-        from ..sow_core.method.box import CELL
-        from .native import encode_layout
+        from .layout import moved
+        from .native import encode_layout, grid_of_vae, latent_shape
+        from .remarks import remark
 
         config = make_config("normal", 10, 7.5, cycle_options=cycle_options)
-        encoded = encode_layout(vae, layout.build(config))  # all of it: the sampler's preset is not known here
-        empty = torch.zeros(batch_size, encoded.channels, layout.height // CELL, layout.width // CELL)
+        built = layout.build(config, grid_of_vae(vae))
+        if line := moved(layout, built):
+            remark(line)
+        encoded = encode_layout(vae, built)  # all of it: the sampler's preset is not known here
+        empty = torch.zeros(batch_size, *latent_shape(encoded, frames=getattr(vae, "latent_dim", 2) == 3))
         return io.NodeOutput(encoded, {"samples": empty})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from comfy_api.latest import io
 
 from . import sockets as S
@@ -50,15 +52,19 @@ class SOWKSampler(io.ComfyNode):
     @classmethod
     def execute(cls, model, positive, negative, vae, layout, seed, preset, steps, cfg, cycles, attention, batch_size,
                 cycle_options=None, attention_options=None, empty=None, suppress=None, diverse=None) -> io.NodeOutput:
-        from .native import sample_layout
+        from .layout import moved
+        from .native import decoded, grid_of, sample_layout
+        from .remarks import remark
 
         config = make_config(preset, steps, cfg, cycles, attention, cycle_options, attention_options,
                              advice_of(model))
-        built = layout.build(config)
+        built = layout.build(config, grid_of(model))
+        if line := moved(layout, built):
+            remark(line)
         seeds = seeds_from(seed, batch_size)
         made = sample_layout(model, positive, negative, vae, built, config, seeds,
                              extra={"empty": empty, "suppress": suppress, "diverse": diverse})
-        run = RunTrace(made.trace, config, built, tuple(seeds), made.images, vae.decode)
+        run = RunTrace(made.trace, config, built, tuple(seeds), made.images, partial(decoded, vae))
         return io.NodeOutput(made.latent, made.images, run)
 
 

@@ -65,16 +65,16 @@ def sample_layout(
     import torch
 
     from ...sow_core.errors import SowError
-    from ...sow_core.method.box import CELL
     from ...sow_core.method.encoded import check_finite
     from ...sow_core.method.guidance import all_rows
     from ...sow_core.method.plan import build_plan
-    from .checks import check_conditioning, check_model
+    from .checks import check_conditioning, check_model, check_vae
     from .sampler import SowGuider, SowSampler, level_sigmas, separated
 
     if not seeds:
         raise SowError("No seed: expected one per image.")
-    check_model(model)
+    family = check_model(model)
+    check_vae(vae, family, layout.cell)
     plan = build_plan(separated(config, model.model_options), len(layout.conditions))
     rows = {"positive": positive, "negative": negative, **(extra or {})}
     for row in all_rows(plan.guidances):
@@ -89,7 +89,7 @@ def sample_layout(
     guider.set_rows({row: rows[row] for row in all_rows(plan.guidances)})
     guider.set_cfg(config.guidance)
     sampler = SowSampler(encoded, config, seeds)
-    empty = torch.zeros(len(seeds), encoded.channels, layout.height // CELL, layout.width // CELL)
+    empty = torch.zeros(len(seeds), *latent_shape(encoded, frames=family is not None and family.latent_dims == 3))
     samples = guider.sample(
         empty,
         empty,
@@ -101,7 +101,7 @@ def sample_layout(
     )
     samples = samples.to(comfy.model_management.intermediate_device())
     assert sampler.trace is not None
-    images = vae.decode(samples) if decode else None
+    images = decoded(vae, samples) if decode else None
     if images is not None:
         check_finite(images, "the decoded picture")
     return Sampled({"samples": samples}, images, sampler.trace)
@@ -119,12 +119,50 @@ def encode_layout(vae: Any, layout: Layout, reads: Encode | None = None) -> Enco
     from ...sow_core.method.plan import Encode
     from .checks import check_vae
 
-    check_vae(vae)
+    check_vae(vae, cell=layout.cell)
 
     def encode(pictures: Tensor) -> Tensor:
-        return torch.cat([vae.encode(picture.movedim(0, -1)[None]).float().cpu() for picture in pictures])
+        made = [vae.encode(picture.movedim(0, -1)[None]).float().cpu() for picture in pictures]
+        return torch.cat([latent[:, :, 0] if latent.ndim == 5 else latent for latent in made])
 
     return encode_with(encode, layout, reads or Encode(canvas=True))
+
+
+def latent_shape(encoded: EncodedLayout, frames: bool) -> tuple[int, ...]:
+    """(C, h, w) of the layout's latent, with one frame behind its channels where the host's model has frames."""
+    layout = encoded.layout
+    sides = (layout.height // layout.cell, layout.width // layout.cell)
+    return (encoded.channels, *((1,) if frames else ()), *sides)
+
+
+def decoded(vae: Any, samples: Tensor) -> Tensor:
+    """IMAGE [N, H, W, 3] of latents [N, C, h, w], with or without an axis of frames, as the VAE has it."""
+    if getattr(vae, "latent_dim", 2) == 3 and samples.ndim == 4:
+        samples = samples.unsqueeze(2)
+    images = vae.decode(samples)
+    return images.reshape(-1, *images.shape[-3:]) if images.ndim == 5 else images
+
+
+def grid_of(model: Any) -> tuple[int, int]:
+    """px per latent cell of a MODEL, and px of the grid that a layout for it lies on: (8, 8) for Stable Diffusion.
+
+    Raises SowError for a model that does not run here.
+    """
+    from ...sow_core.method.box import CELL
+    from .checks import check_model
+
+    family = check_model(model)
+    return (CELL, CELL) if family is None else (family.cell, family.snap)
+
+
+def grid_of_vae(vae: Any) -> tuple[int, int]:
+    """`grid_of` where only the VAE is known: those of transformers have 16 channels or more. Raises SowError."""
+    from ...sow_core.method.box import CELL
+    from ...sow_core.method.families import SD3
+    from .checks import check_vae
+
+    cell = check_vae(vae)
+    return cell, SD3.snap if getattr(vae, "latent_channels", 4) >= 16 else CELL
 
 
 def make_sampler(encoded: EncodedLayout, config: SowConfig | Callable[[Advice | None], SowConfig]) -> Any:

@@ -21,6 +21,20 @@ from ..remarks import remark
 OVERRIDE = "optimized_attention_override"
 
 
+class NoHooks:
+    """For a model whose attention is left alone."""
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        yield
+
+    @contextmanager
+    def active(
+        self, control: AttentionControl | None, rows: Sequence[str], names: Mapping[Any, str] | None = None
+    ) -> Iterator[None]:
+        yield
+
+
 class AttentionHooks:
     """Late-bound self-attention hooks of one run, on its own copy of transformer_options."""
 

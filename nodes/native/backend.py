@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+import comfy.conds
 import comfy.samplers
 import torch
 from torch import Tensor
@@ -17,28 +18,25 @@ from ...sow_core.method.backend import Pull
 from ...sow_core.method.guidance import POSITIVE, Guidance
 from ...sow_core.method.modulation import AttentionControl
 from ...sow_core.method.schedule import Schedule
-from .attention import AttentionHooks
+from .attention import AttentionHooks, NoHooks
+from .checks import check_unet
 from .concepts import OPTION, slope
+from .flow import HostScale, is_flow, schedule_of
 from .guidance import guided, host_formula
 
 LOCAL = ("area", "mask", "mask_strength", "set_area_to_bounds", "strength", "default", "control",
-         "control_apply_to_uncond", "gligen", "concat_latent_image", "concat_mask", "noise_concat")  # fmt: skip
+         "control_apply_to_uncond", "gligen", "concat_latent_image", "concat_mask", "noise_concat",
+         "reference_latents", "attention_mask_img_shape")  # fmt: skip
 """What places a prompt on the canvas; meaningless for a crop that is inverted alone."""
 SIZES = ("width", "height", "crop_w", "crop_h", "target_width", "target_height")
 """SDXL's size conditioning, where a node has set it by hand; a crop has a size of its own."""
-
-
-def schedule_of(model_sampling: Any, steps: int) -> Schedule:
-    """The DDIM grid of a discrete ComfyUI model sampling, from its own sigmas (sigma^2 = 1 / abar - 1)."""
-    alphas = 1.0 / (model_sampling.sigmas.double().cpu() ** 2 + 1.0)
-    return Schedule.from_alphas_cumprod(alphas.tolist(), steps)
 
 
 class _Asked(NamedTuple):
     """The last call of several rows, for the guidance that follows it."""
 
     state: Tensor
-    sigma: Tensor
+    scale: HostScale
     conds: list[Any]
     names: dict[Any, str]
     control: AttentionControl | None
@@ -48,8 +46,8 @@ class NativeBackend:
     """One run's view of a guider that is sampling. Lives inside `comfy.samplers.Sampler.sample`.
 
     guider: has `inner_model` and `conds` by row name, as CFGGuider sets them; options: the run's own copy of
-    the model options; canvas: its latent's (rows, columns). States are VP (a z0 + b eps); ComfyUI's models take
-    z0 + sigma eps = state / a.
+    the model options; canvas: its latent's (rows, columns). States are a z0 + b eps; what ComfyUI's models take of
+    them says `HostScale`. Their latents may have an axis of frames, which the engine's have not.
     """
 
     def __init__(
@@ -61,13 +59,15 @@ class NativeBackend:
         self._options = options
         self._seed = seed
         self._canvas = canvas
-        self._hooks = AttentionHooks(options.setdefault("transformer_options", {}))
+        self._flow = is_flow(self._model.model_sampling)
+        self._frames = self._model.latent_format.latent_dimensions == 3
+        self._hooks = NoHooks() if self._flow else AttentionHooks(options.setdefault("transformer_options", {}))
         self._crops: dict[tuple[str, tuple[int, ...]], list[dict[str, Any]]] = {}
         self._last_sigma = math.inf
         self._asked: _Asked | None = None
 
     def schedule(self, steps: int, shift: float = 1.0) -> Schedule:
-        return schedule_of(self._model.model_sampling, steps)
+        return schedule_of(self._model.model_sampling, steps, shift)
 
     def session(self) -> AbstractContextManager[object]:
         return self._hooks.installed()
@@ -81,33 +81,39 @@ class NativeBackend:
         control: AttentionControl | None = None,
         embedded: bool = True,
     ) -> Tensor:
-        sigma = schedule.sigma(level)
-        if sigma > self._last_sigma:
+        scale = HostScale(schedule, level, self._flow)
+        if scale.sigma > self._last_sigma:
             self._restart_hook_schedules()
-        self._last_sigma = sigma
-        state = x / schedule.a[level]
+        self._last_sigma = scale.sigma
+        state = x / scale.divisor
         # The positive prompt first, as the host has it: patches tell it from the others by its number.
         order = sorted(range(len(rows)), key=lambda n: rows[n] != POSITIVE)
-        conds = [self._conds(rows[n], state) for n in order]
-        noise = state.new_full((len(state),), sigma)
+        conds = [told(self._conds(rows[n], state), embedded) for n in order]
         names = {c["uuid"]: rows[n] for n, cond in zip(order, conds, strict=True) for c in cond if "uuid" in c}
         with self._hooks.active(control, [rows[n] for n in order], names):
-            found = self._call(conds, state, noise)
+            found = self._call(conds, state, scale.sigma)
         clean = [found[order.index(n)] for n in range(len(rows))]
         if len(rows) > 1:
-            self._asked = _Asked(state, noise, [conds[order.index(n)] for n in range(len(rows))], names, control)
-        # For eps and v prediction alike this is the eps whose clean latent, seen from `x`, the model returned.
-        return (state - torch.stack(clean).float()) / sigma
+            self._asked = _Asked(state, scale, [conds[order.index(n)] for n in range(len(rows))], names, control)
+        # For eps, v and flow prediction alike this is the eps whose clean latent, seen from `x`, the model returned.
+        return scale.eps(state, torch.stack(clean).float())
 
-    def _call(self, conds: list[Any], state: Tensor, sigma: Tensor) -> list[Tensor]:
+    def _call(self, conds: list[Any], state: Tensor, noise: float) -> list[Tensor]:
         """Clean predictions, one a prompt; through another node's function where there is one."""
+        state, sigma = self._framed(state), state.new_full((len(state),), noise)
         function = self._options.get("sampler_calc_cond_batch_function")
         if function is None:
-            return comfy.samplers.calc_cond_batch(self._model, conds, state, sigma, self._options)
-        # Those functions expect the two of the host's guidance; an absent one is None.
-        pair = conds if len(conds) > 1 else [*conds, None]
-        return function({"conds": pair, "input": state, "sigma": sigma, "model": self._model,
-                         "model_options": self._options})[: len(conds)]  # fmt: skip
+            found = comfy.samplers.calc_cond_batch(self._model, conds, state, sigma, self._options)
+        else:
+            # Those functions expect the two of the host's guidance; an absent one is None.
+            pair = conds if len(conds) > 1 else [*conds, None]
+            found = function({"conds": pair, "input": state, "sigma": sigma, "model": self._model,
+                              "model_options": self._options})[: len(conds)]  # fmt: skip
+        return [unframed(clean) for clean in found]
+
+    def _framed(self, latent: Tensor) -> Tensor:
+        """[N, C, h, w] as the host's model has it: with one frame where it could make several."""
+        return latent.unsqueeze(2) if self._frames else latent
 
     def guide(self, guidance: Guidance, eps: Tensor, inside: Tensor | None) -> Tensor:
         """The last call's rows combined by the host's own guidance with its patches; for `HostGuidance`.
@@ -115,13 +121,17 @@ class NativeBackend:
         What a patch asks the model besides (PAG, SAG) is modulated like the call itself, and measures nothing.
         """
         assert self._asked is not None
-        state, sigma, conds, names, control = self._asked
-        noise = sigma[0]
-        clean = state - noise * eps
+        state, scale, conds, names, control = self._asked
+        sigma = state.new_full((len(state),), scale.sigma)
         pair = (conds[1], conds[0])
+        formula = host_formula(self._model, pair, self._framed(state), sigma, self._options)
+
+        def scaled(positive: Tensor, negative: Tensor, factor: float) -> Tensor:
+            return unframed(formula(self._framed(positive), self._framed(negative), factor))
+
         with self._hooks.active(_unobserved(control), guidance.rows, names):
-            made = guided(guidance, clean, inside, host_formula(self._model, pair, state, sigma, self._options))
-        return (state - made.float()) / noise
+            made = guided(guidance, scale.clean(state, eps), inside, scaled)
+        return scale.eps(state, made.float())
 
     def pull(
         self, x: Tensor, schedule: Schedule, level: int, objective: Callable[[Tensor], Tensor], depth: int
@@ -129,6 +139,7 @@ class NativeBackend:
         request = self._options.get(OPTION)
         if request is None:
             raise SowError("No things to keep apart: put SOW Separate between the model and the sampler.")
+        check_unet(self._guider.model_patcher)
         sigma, a = schedule.sigma(level), schedule.a[level]
         state = x / a
         noise = state.new_full((len(state),), sigma)
@@ -160,6 +171,7 @@ class NativeBackend:
         size = tuple(state.shape[-2:])
         if size == self._canvas:
             return conds
+        state = self._framed(state)
         if (row, size) not in self._crops:
             whole = [c for c in conds if "area" not in c and "mask" not in c] or conds
             plain = [{k: v for k, v in c.items() if k not in LOCAL + SIZES} for c in whole]
@@ -174,6 +186,19 @@ class NativeBackend:
                 seed=self._seed,
             )
         return self._crops[row, size]
+
+
+def unframed(latent: Tensor) -> Tensor:
+    """A latent of the host's as the engine has it: [N, C, h, w]."""
+    return latent[:, :, 0] if latent.ndim == 5 else latent
+
+
+def told(conds: list[dict[str, Any]], embedded: bool) -> list[dict[str, Any]]:
+    """Prompts as they are or, not `embedded`, with the guidance 1 where the model is told one. Changes none of them."""
+    if embedded or not any("guidance" in cond.get("model_conds", {}) for cond in conds):
+        return conds
+    none = {"guidance": comfy.conds.CONDRegular(torch.FloatTensor([1.0]))}
+    return [{**cond, "model_conds": {**cond["model_conds"], **none}} for cond in conds]
 
 
 def _unobserved(control: AttentionControl | None) -> AttentionControl | None:

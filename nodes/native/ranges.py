@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...sow_core.method.plan import Plan
+from .flow import is_flow, percent_of
 from .guidance import PATCHES
 
 
@@ -48,6 +49,8 @@ def _percent(sampling: Any, sigma: Any) -> float:
     sigma = float(sigma)
     if sigma >= float(sampling.sigma_max):
         return 0.0
+    if is_flow(sampling):
+        return percent_of(sampling, sigma)
     return 1.0 - float(sampling.timestep(torch.tensor(sigma))) / (len(sampling.sigmas) - 1)
 
 

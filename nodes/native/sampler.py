@@ -18,13 +18,15 @@ from ...sow_core.method.advice import Advice, guided
 from ...sow_core.method.config import SowConfig
 from ...sow_core.method.encoded import EncodedLayout
 from ...sow_core.method.engine import Event, Trace, run
+from ...sow_core.method.families import Family
 from ...sow_core.method.guidance import NEGATIVE, POSITIVE
-from ...sow_core.method.plan import Plan, build_plan
+from ...sow_core.method.plan import Denoise, Plan, build_plan
 from ..remarks import done, remark
 from ..settings import advice_of
-from .backend import NativeBackend, schedule_of
+from .backend import NativeBackend, unframed
 from .checks import check_latents, check_model
 from .concepts import OPTION
+from .flow import HostScale, is_flow, schedule_of
 from .guidance import patched, unused, with_host
 from .ranges import highest_level, never_acting
 
@@ -46,8 +48,9 @@ class SowGuider(comfy.samplers.CFGGuider):
 
 def level_sigmas(model: Any, config: SowConfig) -> Tensor:
     """The levels' noise as ComfyUI's falling SIGMAS, for hooks and patches that look at them."""
-    schedule = schedule_of(model.get_model_object("model_sampling"), config.steps)
-    return torch.tensor([schedule.sigma(level) for level in range(config.steps, 0, -1)] + [0.0])
+    sampling = model.get_model_object("model_sampling")
+    schedule, flow = schedule_of(sampling, config.steps, config.level_shift), is_flow(sampling)
+    return torch.tensor([HostScale(schedule, level, flow).sigma for level in range(config.steps, 0, -1)] + [0.0])
 
 
 def separated(config: SowConfig, model_options: Mapping[str, Any]) -> SowConfig:
@@ -96,8 +99,8 @@ class SowSampler(comfy.samplers.Sampler):
         """
         guider = model_wrap
         _check_guider(guider)
-        check_model(guider.model_patcher)
-        check_latents(self.encoded, guider.inner_model, noise)
+        family = check_model(guider.model_patcher)
+        check_latents(self.encoded, guider.inner_model, noise, family)
         if denoise_mask is not None:
             remark("The latent's noise mask is ignored: the layout decides what is kept.")
         config = self.config(advice_of(guider.model_patcher)) if callable(self.config) else self.config
@@ -108,43 +111,57 @@ class SowSampler(comfy.samplers.Sampler):
         grid = (noise.shape[-2], noise.shape[-1])
         options = extra_args["model_options"]
         backend = NativeBackend(guider, options, grid, noise.device, seed)
-        _warn(plan, guider, options)
+        _warn(plan, guider, options, family)
         if patched(options):
             plan = with_host(plan, backend.guide)
-        events = run(plan, backend, self._in_the_models_scale(guider.inner_model, noise.device), seeds)
+        framed = noise.ndim == 5
+        events = run(plan, backend, self._in_the_models_scale(guider.inner_model, noise.device, framed), seeds)
         try:
             with tqdm(total=plan.cost.calls, disable=disable_pbar) as bar:
                 for event in events:
                     if event.kind == "call":
                         bar.update()
-                        _report(event, callback)
+                        _report(event, callback, framed)
                     elif event.result is not None:
                         if event.call < event.total:  # the adaptive stop ended early: the bar should not hang
-                            _report(replace(event, call=event.total, x0=event.result.latents), callback)
-                        self.trace = _off_device(event.result.trace, guider.inner_model)
+                            _report(replace(event, call=event.total, x0=event.result.latents), callback, framed)
+                        self.trace = _off_device(event.result.trace, guider.inner_model, framed)
                         done()
-                        return event.result.latents
+                        return event.result.latents.unsqueeze(2) if framed else event.result.latents
         finally:
             events.close()  # type: ignore[attr-defined]
         raise RuntimeError("the plan has no Decode")
 
-    def _in_the_models_scale(self, base: Any, device: torch.device) -> EncodedLayout:
-        return self.encoded.mapped(lambda z: base.process_latent_in(z.to(device, torch.float32)))
+    def _in_the_models_scale(self, base: Any, device: torch.device, framed: bool) -> EncodedLayout:
+        return self.encoded.mapped(lambda z: scaled(base.process_latent_in, z.to(device, torch.float32), framed))
 
 
-def _warn(plan: Plan, guider: Any, options: dict[str, Any]) -> None:
-    """What the user has connected and this run does not use."""
-    sampling = guider.inner_model.model_sampling
-    sigma = schedule_of(sampling, plan.config.steps).sigma(highest_level(plan))
+def scaled(function: Callable[[Tensor], Tensor], latent: Tensor, framed: bool) -> Tensor:
+    """A latent [N, C, h, w] through the host's change of scale, which may want an axis of frames."""
+    return unframed(function(latent.unsqueeze(2) if framed else latent))
+
+
+def _warn(plan: Plan, guider: Any, options: dict[str, Any], family: Family | None) -> None:
+    """What the user has connected and this run does not use, or uses dearly."""
+    sampling, config = guider.inner_model.model_sampling, plan.config
+    schedule = schedule_of(sampling, config.steps, config.level_shift)
+    sigma = HostScale(schedule, highest_level(plan), is_flow(sampling)).sigma
     lines = [*never_acting(guider.conds, options, sampling, sigma), *unused(plan, options, OPTION)]
+    if family is not None and family.one_row and config.guidance > 1:
+        lines.append(f"{family.name} is made for cfg 1: at {config.guidance:g} a call takes twice as long and the "
+                     "picture may be overdone.")  # fmt: skip
+    if family is not None and any(isinstance(op, Denoise) and op.modulate for op in plan.ops):
+        lines.append("The attention of flow models is not modulated yet.")
     for line in lines:
         remark(line)
 
 
-def _report(event: Event, callback: Callable[[int, Tensor, Tensor, int], object] | None) -> None:
+def _report(event: Event, callback: Callable[[int, Tensor, Tensor, int], object] | None, framed: bool) -> None:
     """Progress and preview; the host's hook behind the callback raises when the user has cancelled."""
     if callback is not None:
-        callback(event.call - 1, event.x0, event.x0, event.total)  # type: ignore[arg-type]
+        assert event.x0 is not None
+        clean = event.x0.unsqueeze(2) if framed else event.x0
+        callback(event.call - 1, clean, clean, event.total)
     comfy.model_management.throw_exception_if_processing_interrupted()
 
 
@@ -156,9 +173,9 @@ def _check_guider(guider: Any) -> None:
         raise SowError(f"The SOW sampler needs SOW Guider, CFGGuider or BasicGuider, got {name}.")
 
 
-def _off_device(trace: Trace, base: Any) -> Trace:
+def _off_device(trace: Trace, base: Any, framed: bool) -> Trace:
     """The trace outlives the run in the host's cache: it must not hold the GPU's memory."""
-    trace.previews = [base.process_latent_out(x.float()).cpu() for x in trace.previews]
+    trace.previews = [scaled(base.process_latent_out, x.float(), framed).cpu() for x in trace.previews]
     trace.masses = [(cycle, mass.cpu()) for cycle, mass in trace.masses]
     trace.calls = [call.on_cpu() for call in trace.calls]
     return trace

@@ -10,7 +10,7 @@ import torch
 from ...sow_core.backends.concepts import differentiable
 from ...sow_core.errors import SowError
 from ...sow_core.method import separation
-from .checks import check_model
+from .checks import check_unet
 from .concepts import NEEDS_ONE, OPTION, Request, slope
 
 WRAPPERS = comfy.patcher_extension.WrappersMP
@@ -21,7 +21,7 @@ def with_request(model: Any, request: Request) -> Any:
 
     Raises SowError for a model that is no Stable Diffusion UNet.
     """
-    check_model(model)
+    check_unet(model)
     clone = model.clone()
     clone.model_options[OPTION] = request
     for kind, wrapper in ((WRAPPERS.SAMPLER_SAMPLE, _around_sampling), (WRAPPERS.PREDICT_NOISE, _before_step)):

@@ -15,6 +15,7 @@ from native_cases import (  # noqa: F401  (they register their cases)
     agreement,
     cleanliness,
     composed,
+    flow,
     grounding,
     guests,
     loading,

@@ -193,7 +193,7 @@ def test_parts(case: dict[str, Any]) -> None:
 
 def test_refused(case: dict[str, str]) -> None:
     for name, words in {
-        "flow": "flow-matching",
+        "flow": "family that does not run here (BaseModel)",
         "inpainting": "inpainting",
         "video": "video",
         "edm": "no timesteps",
@@ -207,6 +207,72 @@ def test_refused(case: dict[str, str]) -> None:
         "pooled": "pooled output",
     }.items():
         assert words in case[name] and "\n" not in case[name], (name, case[name])
+
+
+# -- flow transformers, small and random
+
+FLOW = {"sd3", "flux", "schnell", "flux2", "qwen", "lumina2", "z_image", "chroma", "hidream"}
+
+
+def test_flow_euler(case: dict[str, float]) -> None:
+    """Our step is Euler's on the host's own guided prediction: neither sign nor told time is wrong."""
+    assert set(case) == FLOW and max(case.values()) < 1e-5, case
+
+
+def test_flow_runs(case: dict[str, Any]) -> None:
+    assert set(case) == FLOW
+    for name, result in case.items():
+        channels, cells = (128, 10) if name == "flux2" else (16, 20)
+        frames = [1] if name == "qwen" else []
+        assert result["shape"] == [2, channels, *frames, cells, cells], (name, result)
+        assert result["images"] == [2, 160, 160, 3] and result["previews"] == 4
+        assert result["finite"] and result["batch"] < 1e-3 < result["seeds"], (name, result)
+        assert result["kept"] < 1e-5, (name, result)  # written back down to level 0
+
+
+def test_flow_shift(case: dict[str, Any]) -> None:
+    assert case["host"] == 0 and case["ours"] > 1e-3, case
+    assert case["sigmas"][5] == pytest.approx(0.5388, abs=1e-4) and case["sigmas"][-1] == 0
+    assert case["sigmas"] == sorted(case["sigmas"], reverse=True)
+
+
+def test_flow_guidance(case: dict[str, Any]) -> None:
+    for phase, level, told in case["told"]:
+        assert told == (1.0 if phase == "invert" or (phase == "refine" and level <= 2) else 2.5), case
+    assert {phase for phase, _, _ in case["told"]} == {"invert", "cycle", "refine"} and set(case["rows"]) == {1}
+
+
+def test_flow_unchanged(case: dict[str, Any]) -> None:
+    """After a run and a cancel at the fifth call; the next run is the same again."""
+    assert set(case) == FLOW and all(result == [True, 5, True, True] for result in case.values()), case
+
+
+def test_flow_ranges(case: dict[str, float]) -> None:
+    assert set(case) == FLOW and max(case.values()) < 1e-4, case
+
+
+def test_flow_refused(case: dict[str, str]) -> None:
+    words = {
+        "image_to_image": "turns one picture into another",
+        "cosmos": "Cosmos' own kind of flow",
+        "noise_scale": "noised 8 times as strongly",
+        "pixels": "works on pixels",
+        "video": "makes video",
+        "unknown": "does not run here (AuraFlow)",
+        "fill": "384 values per token instead of 64",
+        "edit": "takes a second picture",
+        "layers": "in layers",
+        "separate": "this MODEL is Flux.1 dev: remove SOW Separate",
+        "vae": "of different families",
+        "cells": "16 px per latent cell; this one has 8",
+        "canvas": "Bad width 168: expected a multiple of 16",
+        "prompt": "expected 40 values per token, got 44",
+        "pooled": "no pooled output",
+        "llama": "no Llama states",
+    }
+    assert set(case) == set(words)
+    for name, line in case.items():
+        assert words[name] in line and "\n" not in line, (name, line)
 
 
 # -- separation and patches

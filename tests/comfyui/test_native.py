@@ -247,6 +247,10 @@ def test_flow_unchanged(case: dict[str, Any]) -> None:
     assert set(case) == FLOW and all(result == [True, 5, True, True] for result in case.values()), case
 
 
+def test_flow_patched_guidance(case: dict[str, dict[str, float]]) -> None:
+    assert all(found["rms"] < 1e-5 and found["effect"] > 1e-3 for found in case.values()) and len(case) == 2, case
+
+
 def test_flow_ranges(case: dict[str, float]) -> None:
     assert set(case) == FLOW and max(case.values()) < 1e-4, case
 

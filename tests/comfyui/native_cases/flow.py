@@ -164,6 +164,26 @@ def flow_unchanged() -> dict[str, Any]:
 
 
 @case
+def flow_patched_guidance() -> dict[str, float]:
+    """A patch of the guidance acts as in the host's own sampling: frames and all."""
+    from comfy_extras.nodes_model_advanced import RescaleCFG
+
+    Guidance = pack("sow_core.method.guidance").Guidance
+
+    def look(backend: Any, guider: Any, x: Any, options: Any) -> dict[str, float]:
+        grid, guidance = backend.schedule(10), Guidance(guider.cfg)
+        eps = backend.predict(x, grid, 7, guidance.rows)
+        scale = pack("nodes.native.flow").HostScale(grid, 7, True)
+        ours = scale.clean(x, backend.guide(guidance, eps, None))
+        framed = x.unsqueeze(2) if guider.inner_model.latent_format.latent_dimensions == 3 else x
+        theirs = guider(framed, x.new_full((len(x),), grid.t[7]), options, 0)
+        plain = scale.clean(x, guidance.combine(eps, None))
+        return {"rms": rms(ours.unsqueeze(2) if framed.ndim == 5 else ours, theirs), "effect": rms(ours, plain)}
+
+    return {name: inside(name, look, model=RescaleCFG().patch(tiny_flow(name), 0.7)[0]) for name in ("sd3", "qwen")}
+
+
+@case
 def flow_ranges() -> dict[str, Any]:
     """Shares of the sampling as the host counts them, whatever its shift."""
     percent = pack("nodes.native.ranges")._percent

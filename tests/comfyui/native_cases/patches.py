@@ -119,9 +119,10 @@ def guidance_as_the_hosts() -> dict[str, float]:
         def checked(self: Any, guidance: Any, eps: Any, inside: Any, found: list[float] = found) -> Any:
             made = ours(self, guidance, eps, inside)
             asked = self._asked
+            noise = asked.state.new_full((len(asked.state),), asked.scale.sigma)
             expected = comfy.samplers.sampling_function(
-                self._model, asked.state, asked.sigma, asked.conds[0], asked.conds[1], guidance.scale, self._options)
-            found.append(rms(asked.state - asked.sigma[0] * made, expected))
+                self._model, asked.state, noise, asked.conds[0], asked.conds[1], guidance.scale, self._options)
+            found.append(rms(asked.scale.clean(asked.state, made), expected))
             return made
 
         backend.guide = checked

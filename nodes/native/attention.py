@@ -21,46 +21,26 @@ from ..remarks import remark
 OVERRIDE = "optimized_attention_override"
 
 
-class NoHooks:
-    """For a model whose attention is left alone."""
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        yield
-
-    @contextmanager
-    def active(
-        self, control: AttentionControl | None, rows: Sequence[str], names: Mapping[Any, str] | None = None
-    ) -> Iterator[None]:
-        yield
-
-
-class AttentionHooks:
-    """Late-bound self-attention hooks of one run, on its own copy of transformer_options."""
+class Hooks:
+    """Late-bound attention hooks of one run, on its own copy of transformer_options. A subclass has the host's
+    override slot as `_attention`."""
 
     def __init__(self, transformer_options: dict[str, Any]) -> None:
         self._options = transformer_options
         self._control: AttentionControl | None = None
         self._rows: Sequence[str] = ()
         self._names: Mapping[Any, str] = {}
-        self._flag = False
         self._previous: Callable[..., Tensor] | None = None
         self._warned: set[str] = set()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Put the hooks in, and take exactly them out again."""
-        patches = self._options.setdefault("patches", {})
-        marks = {"attn1_patch": self._before_self, "attn2_patch": self._before_cross}
-        for name, mark in marks.items():
-            patches.setdefault(name, []).append(mark)
         self._previous = self._options.get(OVERRIDE)
         self._options[OVERRIDE] = self._attention
         try:
             yield
         finally:
-            for name, mark in marks.items():
-                patches[name].remove(mark)
             if self._previous is None:
                 self._options.pop(OVERRIDE, None)
             else:
@@ -74,11 +54,25 @@ class AttentionHooks:
 
         names: rows by the host's own number of a prompt, where another node may ask for some of them alone.
         """
-        self._control, self._rows, self._names, self._flag = control, rows, names or {}, False
+        self._control, self._rows, self._names = control, rows, names or {}
         try:
             yield
         finally:
-            self._control, self._rows, self._names, self._flag = None, (), {}, False
+            self._control, self._rows, self._names = None, (), {}
+
+    def _attention(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """ComfyUI's override slot: (attention function, q, k, v, heads, mask=None, **options)."""
+        raise NotImplementedError
+
+    def _unmodulated(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """The layer as it is without this pack."""
+        return func(*args, **kwargs) if self._previous is None else self._previous(func, *args, **kwargs)
+
+    def _warn(self, reason: str) -> None:
+        """Say once a run why some layers are left alone."""
+        if reason not in self._warned:
+            remark(f"Attention is not modulated in some layers: {reason}.")
+            self._warned.add(reason)
 
     def _rows_of(self, options: dict[str, Any]) -> list[str]:
         """The names of a batch's chunks."""
@@ -86,6 +80,58 @@ class AttentionHooks:
         if numbers and all(number in self._names for number in numbers):
             return [self._names[number] for number in numbers]
         return [self._rows[index] for index in options.get("cond_or_uncond", ())]
+
+    def _kernel(
+        self, heads: int, mask: Tensor | None, kwargs: dict[str, Any]
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """The other pack's override, or the host's attention, as a kernel on our widened q, k and v.
+
+        It is handed PyTorch's attention: quantising kernels would spoil the bias channels.
+        """
+        from comfy.ldm.modules.attention import attention_pytorch
+
+        known = {**kwargs, "skip_reshape": True, "skip_output_reshape": True}
+        if mask is not None:
+            known["mask"] = mask
+
+        def kernel(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            if self._previous is None:
+                return attention_pytorch(q, k, v, heads, **known)
+            return self._previous(attention_pytorch, q, k, v, heads, **known)
+
+        return kernel
+
+
+class AttentionHooks(Hooks):
+    """Of a UNet: its self-attention."""
+
+    def __init__(self, transformer_options: dict[str, Any]) -> None:
+        super().__init__(transformer_options)
+        self._flag = False
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        patches = self._options.setdefault("patches", {})
+        marks = {"attn1_patch": self._before_self, "attn2_patch": self._before_cross}
+        for name, mark in marks.items():
+            patches.setdefault(name, []).append(mark)
+        try:
+            with super().installed():
+                yield
+        finally:
+            for name, mark in marks.items():
+                patches[name].remove(mark)
+
+    @contextmanager
+    def active(
+        self, control: AttentionControl | None, rows: Sequence[str], names: Mapping[Any, str] | None = None
+    ) -> Iterator[None]:
+        self._flag = False
+        try:
+            with super().active(control, rows, names):
+                yield
+        finally:
+            self._flag = False
 
     def _before_self(self, n: Any, context: Any, value: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
         self._flag = True
@@ -98,13 +144,12 @@ class AttentionHooks:
         return n, context, value
 
     def _attention(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """ComfyUI's override slot: (attention function, q, k, v, heads, mask=None, **options)."""
         flagged, self._flag = self._flag, False
         if flagged and self._control is not None:
             out = self._modulated(self._control, *args, **kwargs)
             if out is not None:
                 return out
-        return func(*args, **kwargs) if self._previous is None else self._previous(func, *args, **kwargs)
+        return self._unmodulated(func, *args, **kwargs)
 
     def _modulated(
         self,
@@ -129,11 +174,9 @@ class AttentionHooks:
         grid = tuple(options.get("activations_shape", (0, 0))[-2:])
         reason = self._unfit(control, rows, q, k, mask, grid, options)
         if reason:
-            if reason not in self._warned:
-                remark(f"Attention is not modulated in some layers: {reason}.")
-                self._warned.add(reason)
+            self._warn(reason)
             return None
-        kernel = None if self._previous is None else self._chained(heads, kwargs)
+        kernel = None if self._previous is None else self._kernel(heads, None, kwargs)
         out = control.attend(q, k, v, grid, rows, kernel=kernel)
         out = out.to(v.dtype)
         return out if skip_output_reshape else out.transpose(1, 2).flatten(2)
@@ -159,20 +202,3 @@ class AttentionHooks:
         if q.shape[0] != len(rows) * len(control.gate):
             return "another node changes the batch"
         return None
-
-    def _chained(self, heads: int, kwargs: dict[str, Any]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """The other pack's override as a kernel on our widened q, k and v.
-
-        It is handed PyTorch's attention: quantising kernels would spoil the bias channels.
-        """
-        from comfy.ldm.modules.attention import attention_pytorch
-
-        previous = self._previous
-        assert previous is not None
-
-        def kernel(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return previous(
-                attention_pytorch, q, k, v, heads, skip_reshape=True, skip_output_reshape=True, **kwargs
-            )
-
-        return kernel

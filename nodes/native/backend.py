@@ -18,11 +18,12 @@ from ...sow_core.method.backend import Pull
 from ...sow_core.method.guidance import POSITIVE, Guidance
 from ...sow_core.method.modulation import AttentionControl
 from ...sow_core.method.schedule import Schedule
-from .attention import AttentionHooks, NoHooks
+from .attention import AttentionHooks, Hooks
 from .checks import check_unet
 from .concepts import OPTION, slope
-from .flow import HostScale, is_flow, schedule_of
+from .flow import HostScale, family_of, is_flow, schedule_of
 from .guidance import guided, host_formula
+from .joint import JointHooks
 
 LOCAL = ("area", "mask", "mask_strength", "set_area_to_bounds", "strength", "default", "control",
          "control_apply_to_uncond", "gligen", "concat_latent_image", "concat_mask", "noise_concat",
@@ -61,7 +62,7 @@ class NativeBackend:
         self._canvas = canvas
         self._flow = is_flow(self._model.model_sampling)
         self._frames = self._model.latent_format.latent_dimensions == 3
-        self._hooks = NoHooks() if self._flow else AttentionHooks(options.setdefault("transformer_options", {}))
+        self._hooks = hooks_of(self._model, options, canvas)
         self._crops: dict[tuple[str, tuple[int, ...]], list[dict[str, Any]]] = {}
         self._last_sigma = math.inf
         self._asked: _Asked | None = None
@@ -188,6 +189,13 @@ class NativeBackend:
         return self._crops[row, size]
 
 
+def hooks_of(model: Any, options: dict[str, Any], canvas: tuple[int, int]) -> Hooks:
+    """The hooks for the attention of a host's model, on the run's own options."""
+    own = options.setdefault("transformer_options", {})
+    family = family_of(model) if is_flow(model.model_sampling) else None
+    return AttentionHooks(own) if family is None else JointHooks(own, family, canvas)
+
+
 def unframed(latent: Tensor) -> Tensor:
     """A latent of the host's as the engine has it: [N, C, h, w]."""
     return latent[:, :, 0] if latent.ndim == 5 else latent
@@ -206,5 +214,5 @@ def _unobserved(control: AttentionControl | None) -> AttentionControl | None:
     if control is None:
         return None
     quiet = copy.copy(control)
-    quiet._values = []
+    quiet._values, quiet._joint = [], []
     return quiet

@@ -20,7 +20,7 @@ from ...sow_core.method.encoded import EncodedLayout
 from ...sow_core.method.engine import Event, Trace, run
 from ...sow_core.method.families import Family
 from ...sow_core.method.guidance import NEGATIVE, POSITIVE
-from ...sow_core.method.plan import Denoise, Plan, build_plan
+from ...sow_core.method.plan import Plan, build_plan
 from ..remarks import done, remark
 from ..settings import advice_of
 from .backend import NativeBackend, unframed
@@ -150,8 +150,6 @@ def _warn(plan: Plan, guider: Any, options: dict[str, Any], family: Family | Non
     if family is not None and family.one_row and config.guidance > 1:
         lines.append(f"{family.name} is made for cfg 1: at {config.guidance:g} a call takes twice as long and the "
                      "picture may be overdone.")  # fmt: skip
-    if family is not None and any(isinstance(op, Denoise) and op.modulate for op in plan.ops):
-        lines.append("The attention of flow models is not modulated yet.")
     for line in lines:
         remark(line)
 

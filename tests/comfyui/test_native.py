@@ -251,6 +251,34 @@ def test_flow_patched_guidance(case: dict[str, dict[str, float]]) -> None:
     assert all(found["rms"] < 1e-5 and found["effect"] > 1e-4 for found in case.values()) and len(case) == 2, case
 
 
+def test_flow_joint(case: dict[str, dict[str, Any]]) -> None:
+    """Every family as with the explicit matrix in each layer; bit for bit the model's own at strength 0."""
+    assert set(case) == FLOW
+    for name, found in case.items():
+        assert found["gap"] < 1e-5 and found["effect"] > 1e-4 and found["negative"] == 0, (name, found)
+        assert found["idle"] and 0 < found["indicator"] < 1, (name, found)
+        assert found["chained"] < 1e-5 and found["calls"] >= 2, (name, found)
+
+
+def test_flow_lengths(case: dict[str, dict[str, Any]]) -> None:
+    for name, found in case.items():
+        assert found["calls"] == [[0], [1]], (name, found)
+        assert found["gap"] < 1e-5 and found["effect"] > 1e-4 and found["negative"] == 0, (name, found)
+
+
+def test_flow_modulated_runs(case: dict[str, Any]) -> None:
+    assert set(case["runs"]) == FLOW and case["silent"] == [] and case["finite"]
+    for name, found in case["runs"].items():
+        assert found["indicators"] == 4 and found["map"] == [2, 10, 10] and found["unchanged"], (name, found)
+        assert found["batch"] < 1e-3 and found["effect"] > 1e-4, (name, found)
+    (line,) = case["said"]
+    assert "reference pictures" in line
+
+
+def test_flow_lora(case: dict[str, float]) -> None:
+    assert case["rms"] < 1e-4 and case["effect"] > 0.01 and case["afterwards"] == 0, case
+
+
 def test_flow_ranges(case: dict[str, float]) -> None:
     assert set(case) == FLOW and max(case.values()) < 1e-4, case
 

@@ -183,6 +183,161 @@ def flow_patched_guidance() -> dict[str, float]:
     return {name: inside(name, look, model=RescaleCFG().patch(tiny_flow(name), 0.7)[0]) for name in ("sd3", "qwen")}
 
 
+STRONG = core["modulation"].Modulation(suppress=2.0, enhance=1.5)
+
+
+def control_of(name: str, images: int = 2, modulation: Any = STRONG) -> Any:
+    control = core["modulation"].AttentionControl(flow_layout(name).regions, modulation, images)
+    control.begin(0)
+    return control
+
+
+def with_override(name: str, override: Any, model: Any = None) -> Any:
+    made = (model or tiny_flow(name)).clone()
+    made.model_options.setdefault("transformer_options", {})["optimized_attention_override"] = override
+    return made
+
+
+def explicit(name: str, tokens: int = 7) -> Any:
+    """An override that adds the whole matrix to the positive prompt's logits, wherever the image attends to itself."""
+    control, family = control_of(name), pack("nodes.native.flow").family_of(tiny_flow(name).model)
+    cells = SIDE // family.cell // family.patch
+    maps = control.regions.at((cells, cells))
+    c, s = maps.condition[0], STRONG.suppression(maps, 0)[0]
+    image = -s[:, None] * (1 - c)[None] + STRONG.enhancement(maps, 0)[0][:, None] * c[None]
+    count = len(c)
+    padded = -(-count // family.pad) * family.pad
+
+    def override(func: Any, q: Any, k: Any, v: Any, heads: int, mask: Any = None, **kwargs: Any) -> Any:
+        total = q.shape[2] if kwargs.get("skip_reshape") else q.shape[1]
+        order = kwargs["transformer_options"]["cond_or_uncond"]
+        words = -(-tokens // family.pad) * family.pad
+        joint = total > padded if family.first == "image" else total in (padded, padded + max(words, family.text_least))
+        if joint and total != words:
+            bias = torch.zeros(total, total)
+            start = 0 if family.first == "image" else total - padded
+            rows = slice(start, start + count)
+            bias[rows, rows] = image
+            if padded > count:  # padding counts as the rest
+                bias[rows, start + count : start + padded] = -s[:, None]
+            chunks = [bias if number == 0 else torch.zeros_like(bias) for number in order for _ in range(2)]
+            mask = torch.stack(chunks)[:, None]
+        return func(q, k, v, heads, mask=mask, **kwargs)
+
+    return override
+
+
+@case
+def flow_joint() -> dict[str, Any]:
+    """The modulated prediction against one with the explicit matrix in every layer; nothing at strength 0."""
+    rows, out = ("negative", "positive"), {}
+    for name in CONFIGS:
+
+        def asked(control: Any = None, **how: Any) -> Any:
+            return inside(name, lambda b, _, x, __: b.predict(x, b.schedule(10), 7, rows, control), **how)  # noqa: B023
+
+        control, idle = control_of(name), control_of(name, modulation=core["modulation"].Modulation(0.0, 0.0))
+        ours, plain = asked(control), asked()
+        seen: list[int] = []
+
+        def count(func: Any, *args: Any, **kwargs: Any) -> Any:
+            seen.append(1)  # noqa: B023
+            return func(*args, **kwargs)
+
+        out[name] = {
+            "gap": rms(ours, asked(model=with_override(name, explicit(name)))), "effect": rms(ours[1], plain[1]),
+            "negative": rms(ours[0], plain[0]), "indicator": float(control.end()[0, 0]),
+            "idle": bool(torch.equal(asked(idle), plain)),
+            "chained": rms(asked(control, model=with_override(name, count)), ours), "calls": len(seen),
+        }  # fmt: skip
+    return out
+
+
+@case
+def flow_lengths() -> dict[str, Any]:
+    """Prompts of another length are asked in a call of their own: the positive one is modulated all the same."""
+    rows, out = ("negative", "positive"), {}
+    for name in ("sd3", "flux", "lumina2", "z_image", "qwen"):
+        calls: list[Any] = []
+
+        def listen(func: Any, *args: Any, **kwargs: Any) -> Any:
+            calls.append(tuple(kwargs["transformer_options"]["cond_or_uncond"]))  # noqa: B023
+            return func(*args, **kwargs)
+
+        def asked(control: Any = None, **how: Any) -> Any:
+            return inside(name, lambda b, _, x, __: b.predict(x, b.schedule(10), 7, rows, control), tokens=40, **how)  # noqa: B023
+
+        ours, plain = asked(control_of(name)), asked(model=with_override(name, listen))
+        out[name] = {
+            "gap": rms(ours[1], asked(model=with_override(name, explicit(name)))[1]), "effect": rms(ours[1], plain[1]),
+            "negative": rms(ours[0], plain[0]), "calls": sorted(set(calls)),
+        }  # fmt: skip
+    return out
+
+
+@case
+def flow_modulated_runs() -> dict[str, Any]:
+    """Whole runs with modulation; what is said where it cannot be; the MODEL afterwards."""
+    from node_helpers import conditioning_set_values
+
+    out, said = {}, []
+    sampler = pack("nodes.native.attention")
+    kept, sampler.remark = sampler.remark, said.append
+    config = replace(PLAIN, modulation=STRONG)
+    try:
+        for name in CONFIGS:
+            model = tiny_flow(name).clone()
+            own = model.model_options.setdefault("transformer_options", {})
+            own["wrappers"] = {"apply_model": {"other": [passing]}}
+            before = fingerprint(model)
+            made = run(name, config, seeds=(7, 8), model=model)
+            alone = run(name, config, seeds=(8,), model=model)
+            out[name] = {
+                "indicators": sum(call.indicator is not None for call in made.trace.calls),
+                "effect": rms(made.latent["samples"], run(name, seeds=(7, 8)).latent["samples"]),
+                "batch": rms(made.latent["samples"][1], alone.latent["samples"][0]),
+                "unchanged": fingerprint(model) == before, "map": list(made.trace.masses[0][1].shape),
+            }  # fmt: skip
+        silent = list(said)
+        picture = torch.zeros(1, 16, 20, 20)
+        referenced = conditioning_set_values(prompt("flux", 1), {"reference_latents": [picture]})
+        made = run("flux", config, positive=referenced)
+        finite = bool(torch.isfinite(made.latent["samples"]).all())
+    finally:
+        sampler.remark = kept
+    return {"runs": out, "silent": silent, "said": said[len(silent) :], "finite": finite}
+
+
+def passing(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """Another pack's wrapper of the same kind."""
+    return executor(*args, **kwargs)
+
+
+@case
+def flow_lora() -> dict[str, float]:
+    """A LoRA on MODEL gives the picture of weights into which it is merged, and is gone afterwards."""
+    import comfy.sd
+
+    model, name = tiny_flow("flux"), "double_blocks.0.img_attn.qkv"
+    module = model.model.diffusion_model.get_submodule(name)
+    generator = torch.Generator().manual_seed(5)
+    up, down = (torch.randn(*size, generator=generator) * 0.3 for size in ((len(module.weight), 4), (4, 64)))
+    key = f"diffusion_model.{name}"
+    weights = {f"{key}.lora_up.weight": up, f"{key}.lora_down.weight": down, f"{key}.alpha": torch.tensor(4.0)}
+    patched, _ = comfy.sd.load_lora_for_models(model, None, weights, 1.0, 0.0)
+    config = replace(PLAIN, modulation=STRONG)
+    plain = run("flux", config).latent["samples"]
+    ours = run("flux", config, model=patched).latent["samples"]
+    again = run("flux", config).latent["samples"]
+    kept = module.weight.data.clone()
+    module.weight.data += up @ down
+    try:
+        merged = run("flux", config).latent["samples"]
+    finally:
+        module.weight.data = kept
+    return {"rms": rms(ours, merged), "effect": rms(ours, plain), "afterwards": rms(again, plain)}
+
+
 @case
 def flow_ranges() -> dict[str, Any]:
     """Shares of the sampling as the host counts them, whatever its shift."""

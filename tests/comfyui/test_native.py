@@ -307,6 +307,27 @@ def test_flow_refused(case: dict[str, str]) -> None:
         assert words[name] in line and "\n" not in line, (name, line)
 
 
+def test_flow_folder(case: dict[str, float]) -> None:
+    assert case["net"] < 1e-5 and case["std"] > 0.1 and case["states"] < 1e-4 and case["pooled"] < 1e-4, case
+    assert case["in_place"] == 0 and case["shift"] == 1.0
+
+
+def test_flow_parity(case: dict[str, dict[str, float]]) -> None:
+    """The same weights and noise in both worlds; fourteen modulated calls and more."""
+    assert len(case) >= 8
+    for name, found in case.items():
+        assert found["rms"] < 1e-4 and found["std"] > 0.1, (name, found)
+        assert found["indicator_gap"] < 1e-4 and (found["indicators"] > 0) == (name != "off"), (name, found)
+
+
+def test_flow_folder_errors(case: dict[str, str]) -> None:
+    words = {"blocks": "do not fit their config.json", "heads": "3 heads of 32", "channels": "16 latent channels",
+             "shares": "text encoder of nothing", "scheduler": "has the scheduler DDIM"}  # fmt: skip
+    assert set(case) == set(words)
+    for name, line in case.items():
+        assert words[name] in line and "\n" not in line, (name, line)
+
+
 # -- separation and patches
 
 

@@ -50,7 +50,12 @@ def picture(size: int = 72) -> Any:
 
 
 def layout(
-    width: int = 128, height: int = 128, side: int = 64, conditions: int = 1, config: Any = NORMAL
+    width: int = 128,
+    height: int = 128,
+    side: int = 64,
+    conditions: int = 1,
+    config: Any = NORMAL,
+    snap: int = 8,
 ) -> Any:
     """Crops of another latent size than the canvas, off its centre, with a related region."""
     Box, Condition = core["box"].Box, core["condition"].Condition
@@ -59,7 +64,9 @@ def layout(
                   (Box(16, 16, 88, 96),) if n == 0 else ())
         for n, s in enumerate([side, 40][:conditions])
     ]  # fmt: skip
-    return core["condition"].make_layout(items, width, height, coverage=config.coverage, fill=config.fill)
+    return core["condition"].make_layout(
+        items, width, height, coverage=config.coverage, fill=config.fill, snap=snap
+    )
 
 
 def tiny(family: str) -> Path:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from . import checkpoint
 from .data import batch_indices
 from .muon import Muon, split_parameters
-from .parallel import Ranks
+from .parallel import Ranks, launch
 from .progress import bar
 
 Loss = Callable[[int, np.ndarray, np.random.Generator], Tensor]
@@ -92,3 +92,16 @@ def add_options(p: argparse.ArgumentParser, *, steps: int) -> None:
     p.add_argument("--finish", action="store_true", help="write out the last checkpoint, train no further")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--smoke", action="store_true", help="a few steps of a tiny model")
+
+
+def start(args: argparse.Namespace, train: Callable[[argparse.Namespace, Ranks], None], name: str) -> None:
+    """Runs `train` in as many processes as asked for. Raises SystemExit where the autoencoder is missing."""
+    if args.smoke:
+        args.steps, args.batch, args.size = 3, 4, "tiny"
+    if args.device == "cpu":
+        torch.set_num_threads(1)
+    if not (args.out / "vae").exists():
+        raise SystemExit(f"no autoencoder in {args.out / 'vae'}: run python -m tools.demo_model.train_vae first")
+    if args.finish:
+        args.steps = checkpoint.reached(args.out / f"{name}.pt")
+    launch(train, args, args.processes)

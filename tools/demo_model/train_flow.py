@@ -17,8 +17,8 @@ from torch import Tensor
 
 from . import checkpoint, emphasis, flow, tokenizer
 from .data import DataSet
-from .loop import add_options, fit
-from .parallel import Ranks, launch
+from .loop import add_options, fit, start
+from .parallel import Ranks
 from .train_unet import captions, encode_all, stratified
 
 ENDS = ("pos_embed", "context_embedder", "time_text_embed", "norm_out", "proj_out")
@@ -71,16 +71,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parser().parse_args(argv)
-    if args.smoke:
-        args.steps, args.batch, args.size = 3, 4, "tiny"
-    if args.device == "cpu":
-        torch.set_num_threads(1)
-    if not (args.out / "vae").exists():
-        raise SystemExit(f"no autoencoder in {args.out / 'vae'}: run python -m tools.demo_model.train_vae first")
-    if args.finish:
-        args.steps = checkpoint.reached(args.out / "flow.pt")
-    launch(train, args, args.processes)
+    start(parser().parse_args(argv), train, "flow")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from . import checkpoint, denoiser, emphasis, tokenizer, train_vae, world
 from .data import DataSet, Truth
-from .loop import add_options, fit
-from .parallel import Ranks, launch
+from .loop import add_options, fit, start
+from .parallel import Ranks
 from .progress import bar
 
 EMPTY_CAPTIONS = 0.1
@@ -154,16 +154,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parser().parse_args(argv)
-    if args.smoke:
-        args.steps, args.batch, args.size = 3, 4, "tiny"
-    if args.device == "cpu":
-        torch.set_num_threads(1)
-    if not (args.out / "vae").exists():
-        raise SystemExit(f"no autoencoder in {args.out / 'vae'}: run python -m tools.demo_model.train_vae first")
-    if args.finish:
-        args.steps = checkpoint.reached(args.out / "unet.pt")
-    launch(train, args, args.processes)
+    start(parser().parse_args(argv), train, "unet")
 
 
 if __name__ == "__main__":

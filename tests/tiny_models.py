@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 FAMILIES = ("sd1", "sd2", "sd2_v", "sdxl")
-FLOW_FAMILIES = ("sd3demo",)
+FLOW_FAMILIES = ("sd3demo", "sd3", "flux", "schnell", "chroma", "lumina2", "z_image", "qwen", "flux2")
 START, END = "<|startoftext|>", "<|endoftext|>"
 _SIZES = {"sd1": 64, "sd2": 64, "sd2_v": 96, "sdxl": 128}  # latent cells per side: 512, 512, 768, 1024 px
 _BETAS = {
@@ -51,54 +51,113 @@ def build(family: str, folder: str | Path, seed: int = 0) -> Path:
     return root
 
 
+_PIPELINES = {
+    "sd3demo": "SowFlow",
+    "sd3": "StableDiffusion3Pipeline",
+    "flux": "FluxPipeline",
+    "schnell": "FluxPipeline",
+    "chroma": "ChromaPipeline",
+    "lumina2": "Lumina2Pipeline",
+    "z_image": "ZImagePipeline",
+}
+"""Flow families that are built as folders, and their pipelines' classes."""
+
+
 def _build_flow(family: str, root: Path, seed: int) -> Path:
-    """A flow transformer that shares VAE and text encoder with a tiny "sd1" beside it (made if missing)."""
+    """A flow transformer's folder; "sd3demo" shares VAE and text encoder with a tiny "sd1" beside it, which is made."""
     import torch
 
+    net_name = _TRANSFORMERS[family][0]
+    scheduler = "FlowMatchEulerDiscreteScheduler"
+    index: dict[str, Any] = {
+        "_class_name": _PIPELINES[family],
+        "scheduler": ["diffusers", scheduler],
+        "transformer": ["diffusers", net_name],
+    }
     root.mkdir(parents=True, exist_ok=True)
-    if not (root.parent / "sd1").is_dir():
-        build("sd1", root.parent / "sd1")
+    if family == "sd3demo":
+        index["shares"] = "sd1"
+        if not (root.parent / "sd1").is_dir():
+            build("sd1", root.parent / "sd1")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         transformer(family).save_pretrained(root / "transformer")
-    name = "FlowMatchEulerDiscreteScheduler"
+        if family != "sd3demo":
+            vae("flow").save_pretrained(root / "vae")
+            index["vae"] = ["diffusers", "AutoencoderKL"]
+            for suffix, encoder in _flow_encoders(family).items():
+                encoder.save_pretrained(root / f"text_encoder{suffix}")
+                index[f"text_encoder{suffix}"] = ["transformers", type(encoder).__name__]
+                clip = type(encoder).__name__.startswith("CLIP")
+                (write_tokenizer if clip else write_text_tokenizer)(root / f"tokenizer{suffix}")
+                index[f"tokenizer{suffix}"] = ["transformers", "CLIPTokenizer" if clip else "PreTrainedTokenizerFast"]
     (root / "scheduler").mkdir(exist_ok=True)
-    _write_json(root / "scheduler" / "scheduler_config.json", {"_class_name": name, "shift": 1.0})
-    _write_json(root / "model_index.json", {
-        "_class_name": "SowFlow",
-        "shares": "sd1",
-        "scheduler": ["diffusers", name],
-        "transformer": ["diffusers", "SD3Transformer2DModel"],
-    })  # fmt: skip
+    _write_json(root / "scheduler" / "scheduler_config.json", {"_class_name": scheduler, "shift": 3.0})
+    _write_json(root / "model_index.json", index)
     return root
 
 
-def transformer(family: str) -> Any:
-    """The family's transformer, two or three joint blocks; its output has about unit variance."""
-    import torch
-    from diffusers import SD3Transformer2DModel
+def _flow_encoders(family: str) -> dict[str, Any]:
+    """The text encoders of a flow family by the suffix of their folder, random."""
+    from transformers import Gemma2Config, Gemma2Model, Qwen3Config, Qwen3Model, T5Config, T5EncoderModel
 
-    if family != "sd3demo":
-        raise ValueError(f"Unknown family {family!r}: expected one of {', '.join(FLOW_FAMILIES)}.")
-    model = SD3Transformer2DModel(
-        sample_size=16,
-        patch_size=2,
-        in_channels=4,
-        out_channels=4,
-        num_layers=3,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=32,
-        caption_projection_dim=32,
-        pooled_projection_dim=32,
-        pos_embed_max_size=32,
-        qk_norm="rms_norm",
-    )
+    def t5(width: int) -> Any:
+        config = T5Config(vocab_size=300, d_model=width, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
+                          feed_forward_proj="gated-gelu")  # fmt: skip
+        return T5EncoderModel(config).eval()
+
+    small: dict[str, Any] = {
+        "vocab_size": 300, "hidden_size": 40, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "initializer_range": 0.5,
+        "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2,
+    }  # fmt: skip
+    if family == "sd3":
+        return {"": text_encoder("sd1", projected=True), "_2": _projected(32), "_3": t5(72)}
+    if family in ("flux", "schnell"):
+        return {"": text_encoder("sd1"), "_2": t5(40)}
+    if family == "chroma":
+        return {"": t5(40)}
+    if family == "lumina2":
+        return {"": Gemma2Model(Gemma2Config(**small, query_pre_attn_scalar=8)).eval()}
+    return {"": Qwen3Model(Qwen3Config(**small)).eval()}
+
+
+def _projected(width: int) -> Any:
+    """SD3's second CLIP: another width than the first's."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    config = text_encoder("sd1").config.to_dict() | {"hidden_size": width, "intermediate_size": 48}
+    return CLIPTextModelWithProjection(CLIPTextConfig(**config)).eval()
+
+
+def write_text_tokenizer(folder: Path) -> None:
+    """A tokenizer.json as language models have it: bytes, an end mark behind them, and something to pad with."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    words = ["<pad>", "</s>", "<s>", "<unk>", "<|im_start|>", "<|im_end|>", *_byte_units()]
+    made = Tokenizer(models.BPE(vocab={w: n for n, w in enumerate(words)}, merges=[], unk_token="<unk>"))
+    made.add_special_tokens(words[:6])
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    folder.mkdir(parents=True, exist_ok=True)
+    made.save(str(folder / "tokenizer.json"))
+    roles = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "model_max_length": 10**30}
+    _write_json(folder / "tokenizer_config.json", {"tokenizer_class": "T5TokenizerFast", **roles})
+
+
+def transformer(family: str) -> Any:
+    """The family's transformer with two or three blocks of each kind; every weight counts."""
+    import diffusers
+    import torch
+
+    name, config = _TRANSFORMERS[family]
+    model = getattr(diffusers, name)(**config)
     with torch.no_grad():
         # Modulation starts at zero in training; here every block is to count, and the output to be seen.
         for parameter in model.parameters():
             if parameter.ndim > 1:
-                parameter.normal_(0.0, 1.5 / parameter[0].numel() ** 0.5)
+                parameter.normal_(0.0, 1.2 / parameter[0].numel() ** 0.5)
     return model.eval()
 
 
@@ -120,6 +179,91 @@ def build_clip(folder: Path, side: int = 32) -> Path:
         CLIPModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+_SD3: dict[str, Any] = {
+    "sample_size": 16,
+    "num_layers": 3,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+    "caption_projection_dim": 32,
+    "pos_embed_max_size": 32,
+    "qk_norm": "rms_norm",
+}
+_FLUX: dict[str, Any] = {
+    "in_channels": 64,
+    "num_layers": 2,
+    "num_single_layers": 2,
+    "attention_head_dim": 32,
+    "num_attention_heads": 2,
+    "joint_attention_dim": 40,
+    "axes_dims_rope": (8, 12, 12),
+}
+_TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sd3demo": (
+        "SD3Transformer2DModel",
+        {**_SD3, "in_channels": 4, "out_channels": 4, "joint_attention_dim": 32, "pooled_projection_dim": 32},
+    ),
+    # two blocks with an attention of the image alone, as SD3.5 medium has
+    "sd3": (
+        "SD3Transformer2DModel",
+        {**_SD3, "joint_attention_dim": 72, "pooled_projection_dim": 64, "dual_attention_layers": (0, 1)},
+    ),
+    "flux": ("FluxTransformer2DModel", {**_FLUX, "pooled_projection_dim": 32, "guidance_embeds": True}),
+    "schnell": ("FluxTransformer2DModel", {**_FLUX, "pooled_projection_dim": 32}),
+    "chroma": (
+        "ChromaTransformer2DModel",
+        {**_FLUX, "approximator_num_channels": 64, "approximator_hidden_dim": 64, "approximator_layers": 2},
+    ),
+    "lumina2": (
+        "Lumina2Transformer2DModel",
+        {
+            "sample_size": 16,
+            "hidden_size": 72,
+            "num_layers": 3,
+            "num_refiner_layers": 1,
+            "num_attention_heads": 3,
+            "num_kv_heads": 1,
+            "multiple_of": 8,
+            "axes_dim_rope": (8, 8, 8),
+            "cap_feat_dim": 40,
+        },
+    ),
+    "z_image": (
+        "ZImageTransformer2DModel",
+        {
+            "dim": 256,
+            "n_layers": 3,
+            "n_refiner_layers": 1,
+            "n_heads": 8,
+            "n_kv_heads": 8,
+            "cap_feat_dim": 40,
+            "axes_dims": [8, 12, 12],
+        },
+    ),
+    "qwen": (
+        "QwenImageTransformer2DModel",
+        {
+            "num_layers": 3,
+            "attention_head_dim": 32,
+            "num_attention_heads": 2,
+            "joint_attention_dim": 40,
+            "axes_dims_rope": (8, 12, 12),
+        },
+    ),
+    "flux2": (
+        "Flux2Transformer2DModel",
+        {
+            "num_layers": 2,
+            "num_single_layers": 2,
+            "attention_head_dim": 32,
+            "num_attention_heads": 2,
+            "joint_attention_dim": 40,
+            "axes_dims_rope": (8, 8, 8, 8),
+            "timestep_guidance_channels": 32,
+        },
+    ),
+}
 
 
 def unet(family: str) -> Any:
@@ -163,25 +307,27 @@ def unet(family: str) -> Any:
 
 
 def vae(family: str) -> Any:
-    """An AutoencoderKL with f = 8 and 4 latent channels."""
+    """An AutoencoderKL with f = 8 and 4 latent channels; "flow": 16 channels, scaled and shifted."""
     import torch
     from diffusers import AutoencoderKL
 
+    channels = 16 if family == "flow" else 4
     model = AutoencoderKL(
         block_out_channels=(8, 16, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
+        latent_channels=channels,
         norm_num_groups=4,
-        sample_size=8 * _SIZES[family],
-        scaling_factor=0.13025 if family == "sdxl" else 0.18215,
+        sample_size=8 * _SIZES.get(family, 128),
+        scaling_factor={"sdxl": 0.13025, "flow": 0.3611}.get(family, 0.18215),
+        shift_factor=0.1159 if family == "flow" else None,
         force_upcast=family == "sdxl",
     )
     with torch.no_grad():
         # Posterior: a mean of about 1 / scaling_factor and a small, constant variance, as trained ones have.
-        model.quant_conv.weight[:4].mul_(25.0)
-        model.quant_conv.weight[4:].zero_()
-        model.quant_conv.bias[4:].fill_(-12.0)
+        model.quant_conv.weight[:channels].mul_(25.0)
+        model.quant_conv.weight[channels:].zero_()
+        model.quant_conv.bias[channels:].fill_(-12.0)
     return model.eval()
 
 

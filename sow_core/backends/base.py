@@ -11,16 +11,15 @@ from torch import Tensor
 from ..errors import SowError
 from ..method.backend import Backend
 from ..method.separation import find_tokens
+from . import latents
 from .components import Parts
 
 
 class TextEmbedding(NamedTuple):
-    """One prompt, encoded: states [1, L, d], pooled [1, p] where the net takes one, and the mask [1, L] of L tokens
-    where some are padding that the net is told of."""
+    """One prompt, encoded: states [1, L, d], and pooled [1, p] where the net takes one."""
 
     states: Tensor
     pooled: Tensor | None = None
-    mask: Tensor | None = None
 
 
 class ModelBackend(Backend):
@@ -28,6 +27,9 @@ class ModelBackend(Backend):
 
     The net runs in its own dtype on `device`; everything the engine sees is float32.
     """
+
+    prompt_tokens = 75
+    """Of a prompt, that the model reads; the rest is cut off."""
 
     def __init__(self, parts: Parts, device: str | torch.device = "cpu") -> None:
         self.parts: Any = parts
@@ -66,10 +68,13 @@ class ModelBackend(Backend):
         self.concept_tokens(concepts)
         self._concepts = tuple(concepts)
 
-    def _embedding(self, row: str) -> TextEmbedding:
+    def _text(self, row: str) -> str:
         if row not in self._rows:
             raise SowError(f"This preset needs a {row} prompt; give one, or choose another preset.")
-        text = self._rows[row]
+        return self._rows[row]
+
+    def _embedding(self, row: str) -> TextEmbedding:
+        text = self._text(row)
         if text not in self._texts:
             self._texts[text] = self._encode_text(text)
         return self._texts[text]
@@ -102,7 +107,7 @@ class ModelBackend(Backend):
     @property
     def channels(self) -> int:
         """Of a latent."""
-        return int(self.parts.net.config.in_channels)
+        return int(self.parts.vae.config.latent_channels)
 
     # -- pictures
 
@@ -110,12 +115,12 @@ class ModelBackend(Backend):
     def encode(self, image: Tensor) -> Tensor:
         vae = self.parts.vae
         pixels = (image * 2.0 - 1.0).to(self.device, vae.dtype)
-        return vae.encode(pixels).latent_dist.mode().float() * vae.config.scaling_factor
+        return latents.to_model(vae, vae.encode(pixels).latent_dist.mode().float())
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         vae = self.parts.vae
-        scaled = (latent / vae.config.scaling_factor).to(vae.dtype)
+        scaled = latents.from_model(vae, latent).to(vae.dtype)
         pictures = [vae.decode(z[None]).sample.float() for z in scaled]  # one by one: the VAE's memory peak
         return (torch.cat(pictures) / 2.0 + 0.5).clamp(0.0, 1.0)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import SowError
 from ..method.box import CELL
-from ..method.families import SD3, Family
+from ..method.families import CHROMA, FLUX, LUMINA2, SD3, Z_IMAGE, Family
 from .components import Components, FlowComponents
 
 FAMILIES = ("SD 1.x", "SD 2.x", "SDXL")
@@ -23,12 +24,55 @@ PARTS = {
     "text_encoder": ("CLIPTextModel",),
     "text_encoder_2": ("CLIPTextModelWithProjection",),
 }
-FLOW_PIPELINES = {"SowFlow": "demo_flow"}
+FLOW_PIPELINES = {
+    "SowFlow": "demo_flow",
+    "StableDiffusion3Pipeline": "sd3",
+    "FluxPipeline": "flux",
+    "ChromaPipeline": "chroma",
+    "Lumina2Pipeline": "lumina2",
+    "Lumina2Text2ImgPipeline": "lumina2",
+    "ZImagePipeline": "z_image",
+}
 """The kind of a flow transformer's folder by its pipeline's class. "SowFlow" is no class of diffusers: a transformer
 whose other parts another folder has."""
-FLOW_FAMILIES: dict[str, Family] = {"demo_flow": SD3}
-FLOW_PARTS: dict[str, dict[str, str]] = {"demo_flow": {"transformer": "SD3Transformer2DModel"}}
-"""By kind: the class of each part that a folder's model_index.json has to name."""
+FLOW_FAMILIES: dict[str, Family] = {
+    "demo_flow": SD3, "sd3": SD3, "flux": FLUX, "chroma": CHROMA, "lumina2": LUMINA2, "z_image": Z_IMAGE,
+}  # fmt: skip
+_CLIP, _T5 = ("CLIPTextModel",), ("T5EncoderModel",)
+_KL = ("AutoencoderKL",)
+FLOW_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "demo_flow": {"transformer": ("SD3Transformer2DModel",)},
+    "sd3": {
+        "transformer": ("SD3Transformer2DModel",),
+        "vae": _KL,
+        "text_encoder": ("CLIPTextModelWithProjection",),
+        "text_encoder_2": ("CLIPTextModelWithProjection",),
+    },
+    "flux": {
+        "transformer": ("FluxTransformer2DModel",), "vae": _KL, "text_encoder": _CLIP, "text_encoder_2": _T5,
+    },
+    "chroma": {"transformer": ("ChromaTransformer2DModel",), "vae": _KL, "text_encoder": _T5},
+    "lumina2": {
+        "transformer": ("Lumina2Transformer2DModel",), "vae": _KL, "text_encoder": ("Gemma2Model",),
+    },
+    "z_image": {
+        "transformer": ("ZImageTransformer2DModel",), "vae": _KL, "text_encoder": ("Qwen3Model", "Qwen3ForCausalLM"),
+    },
+}  # fmt: skip
+"""By kind: the classes that a folder's model_index.json may name for a part."""
+REFUSED = (
+    (r"Inpaint|Fill", "fills masks and wants more than a noisy latent"),
+    (r"Kontext|Edit|Omni|Reference", "edits pictures that stand beside the noisy latent"),
+    (r"Control|Redux|IPAdapter", "is guided by another picture"),
+    (r"Layered", "makes layers, not a picture"),
+    (r"QwenImage", "runs in ComfyUI (SOW KSampler), not from a folder"),
+    (r"Flux2", "runs in ComfyUI (SOW KSampler), not from a folder"),
+    (r"HiDream", "runs in ComfyUI (SOW KSampler), not from a folder"),
+    (r"Video|Wan|LTX|Mochi|CogVideo|Allegro|SkyReels|Cosmos", "is a video model"),
+)
+"""Why other pipelines are refused, by what their class is called."""
+PACKED = ("flux", "chroma")
+"""Kinds whose net is handed the cells of a token as channels."""
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
 
@@ -38,9 +82,10 @@ def check_index(name: str, index: Mapping[str, Any]) -> str:
     if kind in FLOW_PIPELINES:
         return _check_flow_index(name, index, FLOW_PIPELINES[kind])
     if kind not in PIPELINES:
+        reason = next((f", which {why}" for pattern, why in REFUSED if re.search(pattern, kind)), "")
         raise SowError(
-            f"{name} holds a {kind or 'model without _class_name'}; expected a text-to-image Stable Diffusion "
-            f"({', '.join(FAMILIES)}). Inpainting, edit, video and flow models do not work with this method."
+            f"{name} holds a {kind or 'model without _class_name'}{reason}; expected a text-to-image model of "
+            f"{', '.join(FAMILIES)}, {', '.join(dict.fromkeys(f.name for f in FLOW_FAMILIES.values()))}."
         )
     family = PIPELINES[kind]
     if family == "sdxl" and not _class_of(index, "text_encoder"):
@@ -57,8 +102,8 @@ def check_index(name: str, index: Mapping[str, Any]) -> str:
 def _check_flow_index(name: str, index: Mapping[str, Any], kind: str) -> str:
     for part, expected in FLOW_PARTS[kind].items():
         found = _class_of(index, part)
-        if found != expected:
-            raise SowError(f"{name} has {found or 'no'} {part}; expected {expected} ({FLOW_FAMILIES[kind].name}).")
+        if found not in expected:
+            raise SowError(f"{name} has {found or 'no'} {part}; expected {expected[0]} ({FLOW_FAMILIES[kind].name}).")
     return kind
 
 
@@ -107,24 +152,40 @@ def check_flow_scheduler(name: str, config: Mapping[str, Any]) -> None:
 def check_flow_parts(parts: FlowComponents) -> FlowComponents:
     """The loaded parts of a flow model, frozen for inference, once net, VAE and text encoders agree."""
     net, vae = parts.transformer.config, parts.vae.config
-    channels = net.in_channels
-    if channels != net.out_channels:
-        raise SowError(f"{parts.name} is an edit or fill model ({channels} channels in, {net.out_channels} out).")
+    packed = parts.family.patch**2 if parts.kind in PACKED else 1
+    given = net.in_channels
+    if net.get("out_channels") not in (None, given) or given % packed:
+        raise SowError(f"{parts.name} is an edit or fill model ({given} channels in, {net.out_channels} out).")
     factor = 2 ** (len(vae.block_out_channels) - 1)
-    if vae.latent_channels != channels or factor != parts.cell:
+    if vae.latent_channels != given // packed or factor != parts.cell:
         raise SowError(
             f"The VAE of {parts.name} has {vae.latent_channels} channels and {factor} px per latent cell; "
-            f"expected {channels} and {parts.cell}."
+            f"expected {given // packed} and {parts.cell}."
         )
-    if net.patch_size != parts.family.patch:
-        raise SowError(f"{parts.name} has patches of {net.patch_size} cells; expected {parts.family.patch}.")
-    widths = (net.joint_attention_dim, net.pooled_projection_dim)
-    given = (parts.encoders[0][1].config.hidden_size,) * 2
-    if widths != given:
-        raise SowError(f"The transformer of {parts.name} reads texts of width {widths[0]} (pooled {widths[1]}); its "
-                       f"text encoder gives {given[0]}.")  # fmt: skip
+    patch = parts.family.patch if packed > 1 else net.get("patch_size", parts.family.patch)
+    if patch != parts.family.patch:
+        raise SowError(f"{parts.name} has patches of {patch} cells; expected {parts.family.patch}.")
+    _check_widths(parts)
     freeze(parts.modules)
     return parts
+
+
+def _check_widths(parts: FlowComponents) -> None:
+    """Raises SowError unless the text encoders give what the transformer reads."""
+    net, configs = parts.transformer.config, [encoder.config for _, encoder in parts.encoders]
+    last = configs[-1]
+    wanted = net.get("joint_attention_dim") or net.get("cap_feat_dim")
+    width = last.hidden_size  # T5's d_model, too
+    if parts.kind == "sd3" and len(configs) < 3:
+        width = wanted  # padded with zeros where there is no T5
+    if parts.kind == "sd3":
+        pooled = sum(c.projection_dim for c in configs[:2])
+    else:
+        pooled = configs[0].hidden_size
+    reads = net.get("pooled_projection_dim") or pooled
+    if (width, pooled) != (wanted, reads):
+        raise SowError(f"The transformer of {parts.name} reads texts of width {wanted} (pooled {reads}); its text "
+                       f"encoders give {width} ({pooled}).")  # fmt: skip
 
 
 def freeze(modules: Sequence[Any]) -> None:

@@ -66,6 +66,12 @@ class FlowComponents:
     encoders: list[tuple[Any, Any]]
     recommended: Advice = field(default_factory=Advice)
     """What the folder's sow.json recommends."""
+    pipeline: Any = None
+    """diffusers' own pipeline of these parts, for the way it encodes prompts."""
+
+    @property
+    def device(self) -> Any:
+        return self.transformer.device
 
     @property
     def net(self) -> Any:

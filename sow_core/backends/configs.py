@@ -84,25 +84,6 @@ class UNetConfig:
 
 
 @dataclass(frozen=True)
-class SD3Config:
-    """diffusers' SD3Transformer2DModel."""
-
-    sample_size: Side = 128
-    patch_size: Annotated[int, Within(1, 16)] = 2
-    in_channels: Width = 16
-    num_layers: Count = 18
-    attention_head_dim: Heads = 64
-    num_attention_heads: Heads = 18
-    joint_attention_dim: Width = 4096
-    caption_projection_dim: Width = 1152
-    pooled_projection_dim: Width = 2048
-    out_channels: Width = 16
-    pos_embed_max_size: Annotated[int, Within(1, 1024)] = 96
-    dual_attention_layers: Annotated[tuple[Annotated[int, Within(0, 63)], ...], Length(0, 64)] = ()
-    qk_norm: Literal["rms_norm"] | None = None
-
-
-@dataclass(frozen=True)
 class VAEConfig:
     """diffusers' AutoencoderKL."""
 
@@ -238,6 +219,7 @@ class Index:
     vae: Entry = None
     text_encoder: Entry = None
     text_encoder_2: Entry = None
+    text_encoder_3: Entry = None
     tokenizer: Entry = None
     tokenizer_2: Entry = None
 
@@ -249,6 +231,11 @@ def read_config(path: Path, record: type, required: Sequence[str] = ()) -> dict[
     for key in required:
         if key not in values:
             raise SowError(f"{one_line(path)}: {key} is missing; fetch the model again.")
+    return checked_config(values, path, record)
+
+
+def checked_config(values: dict[str, Any], path: Path, record: type) -> dict[str, Any]:
+    """What `values`, read from `path`, say about the fields of `record`. Raises SowError."""
     made: Any = read_record(record, values, one_line(path))
     kinds = field_types(record)
     # A library may insist on a float where JSON has 1.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,57 @@ import torch
 
 from ..assets import asset_folder
 from ..errors import SowError
+from ..method.advice import Advice
+from ..method.families import FLUX_SCHNELL, Family
 from ..outside.text import one_line, shown
+from . import flow_configs as records
 from .checks import FLOW_FAMILIES, check_flow_parts, check_flow_scheduler
-from .components import FlowComponents
-from .configs import SchedulerConfig, SD3Config, VAEConfig, read_config
+from .components import FlowComponents, readable
+from .configs import SchedulerConfig, VAEConfig, read_config
 from .hub import hub_off
 from .loading import advice_of, clip_encoder
 from .parts import assemble
+from .tokens import load_text_tokenizer
 
 SHARED = re.compile(r"[A-Za-z0-9][\w-]*")
 """The name of a folder, and nothing that leads out of the one it lies in."""
+
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""Qwen's way to write a chat, for messages without tools; Z-Image's prompts are one."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a kind's folder holds. transformer: diffusers' class and the record of its config; encoders: the suffix
+    ("", "_2", "_3") and the kind of each text encoder; pipeline: diffusers' class that encodes prompts."""
+
+    transformer: tuple[str, type]
+    encoders: tuple[tuple[str, str], ...]
+    pipeline: str | None = None
+
+
+RECIPES = {
+    "demo_flow": Recipe(("SD3Transformer2DModel", records.SD3Config), (("", "clip"),)),
+    "sd3": Recipe(
+        ("SD3Transformer2DModel", records.SD3Config),
+        (("", "projected"), ("_2", "projected"), ("_3", "t5")),
+        "StableDiffusion3Pipeline",
+    ),
+    "flux": Recipe(("FluxTransformer2DModel", records.FluxConfig), (("", "clip"), ("_2", "t5")), "FluxPipeline"),
+    "chroma": Recipe(("ChromaTransformer2DModel", records.ChromaConfig), (("", "t5"),), "ChromaPipeline"),
+    "lumina2": Recipe(("Lumina2Transformer2DModel", records.Lumina2Config), (("", "gemma2"),), "Lumina2Pipeline"),
+    "z_image": Recipe(("ZImageTransformer2DModel", records.ZImageConfig), (("", "qwen3"),), "ZImagePipeline"),
+}
+
+LANGUAGE = {
+    "t5": ("T5Config", "T5EncoderModel", records.T5Config),
+    "gemma2": ("Gemma2Config", "Gemma2Model", records.Gemma2Config),
+    "qwen3": ("Qwen3Config", "Qwen3Model", records.Qwen3Config),
+}
+"""transformers' classes of a language model, and the record of its config."""
 
 
 def flow_from_folder(
@@ -31,30 +73,87 @@ def flow_from_folder(
     Raises SowError, in one line, for whatever is missing, damaged or does not fit.
     """
     check_flow_scheduler(name, read_config(source / "scheduler" / "scheduler_config.json", SchedulerConfig))
+    recipe = RECIPES[kind]
     with hub_off():
-        transformer = _transformer(source / "transformer", dtype)
-        rest = shared_folder(source, index.get("shares"), name)
-        vae, encoders = _rest(rest, dtype)
-    return check_flow_parts(
-        FlowComponents(name, kind, FLOW_FAMILIES[kind], transformer, vae, encoders, advice_of(source))
-    )
+        transformer = _transformer(source / "transformer", recipe, dtype)
+        rest = shared_folder(source, index.get("shares"), name) if kind == "demo_flow" else source
+        vae = _vae(rest / "vae", dtype)
+        # SD3 runs without its T5, where a folder has none.
+        has = [(suffix, what) for suffix, what in recipe.encoders if suffix != "_3" or _there(index, suffix)]
+        encoders = [_encoder(rest, suffix, what, dtype) for suffix, what in has]
+    family = family_of(kind, transformer)
+    advice = advice_of(source)
+    if not (source / "sow.json").exists():
+        advice = Advice(guidance=1.0 if family.one_row else family.scale)
+    parts = FlowComponents(name, kind, family, transformer, vae, encoders, advice)
+    if recipe.pipeline:
+        parts.pipeline = _pipeline(recipe, parts, [suffix for suffix, _ in has])
+    return check_flow_parts(parts)
 
 
-def _transformer(folder: Path, dtype: torch.dtype) -> Any:
-    from diffusers import SD3Transformer2DModel
+def family_of(kind: str, transformer: Any) -> Family:
+    """Flux.1's two kinds of files differ in one module: dev is told its guidance, schnell is not."""
+    if kind == "flux" and not transformer.config.guidance_embeds:
+        return FLUX_SCHNELL
+    return FLOW_FAMILIES[kind]
 
-    config = read_config(folder / "config.json", SD3Config)
-    return assemble(lambda: SD3Transformer2DModel.from_config(config), folder, dtype)
+
+def _there(index: Mapping[str, Any], suffix: str) -> bool:
+    entry = index.get(f"text_encoder{suffix}")
+    return bool(entry and entry[1])
 
 
-def _rest(source: Path, dtype: torch.dtype) -> tuple[Any, list[tuple[Any, Any]]]:
-    """The VAE and the (tokenizer, text encoder) pairs."""
+def _transformer(folder: Path, recipe: Recipe, dtype: torch.dtype) -> Any:
+    import diffusers
+
+    name, record = recipe.transformer
+    config = read_config(folder / "config.json", record)
+    return assemble(lambda: getattr(diffusers, name).from_config(config), folder, dtype)
+
+
+def _vae(folder: Path, dtype: torch.dtype) -> Any:
     from diffusers import AutoencoderKL
-    from transformers import CLIPTextModel
 
-    config = read_config(source / "vae" / "config.json", VAEConfig)
-    vae = assemble(lambda: AutoencoderKL.from_config(config), source / "vae", dtype)
-    return vae, [clip_encoder(source, "", CLIPTextModel, dtype)]
+    config = read_config(folder / "config.json", VAEConfig)
+    return assemble(lambda: AutoencoderKL.from_config(config), folder, dtype)
+
+
+def _encoder(source: Path, suffix: str, kind: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    """(tokenizer, text encoder)."""
+    import transformers
+
+    if kind in ("clip", "projected"):
+        cls = transformers.CLIPTextModel if kind == "clip" else transformers.CLIPTextModelWithProjection
+        return clip_encoder(source, suffix, cls, dtype)
+    config_name, name, record = LANGUAGE[kind]
+    folder = source / f"text_encoder{suffix}"
+    values = read_config(folder / "config.json", record)
+    rope = values.pop("rope_parameters", None)
+    if rope is not None:
+        values["rope_theta"] = rope.rope_theta
+    values = {key: value for key, value in values.items() if value is not None}
+    with readable(one_line(folder / "config.json")):
+        config = getattr(transformers, config_name)(**values)
+    encoder = assemble(lambda: getattr(transformers, name)(config), folder, dtype)
+    template = CHAT if kind == "qwen3" else None
+    return load_text_tokenizer(source / f"tokenizer{suffix}", config.vocab_size, template), encoder
+
+
+def _pipeline(recipe: Recipe, parts: FlowComponents, suffixes: list[str]) -> Any:
+    """diffusers' pipeline of the loaded parts; nothing of it is read from a file."""
+    import diffusers
+
+    assert recipe.pipeline is not None
+    named: dict[str, Any] = {}
+    for suffix, _ in recipe.encoders:
+        named |= {f"tokenizer{suffix}": None, f"text_encoder{suffix}": None}
+    for suffix, (tokenizer, encoder) in zip(suffixes, parts.encoders, strict=True):
+        named |= {f"tokenizer{suffix}": tokenizer, f"text_encoder{suffix}": encoder}
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+    with readable(parts.name):
+        return getattr(diffusers, recipe.pipeline)(
+            transformer=parts.transformer, vae=parts.vae, scheduler=scheduler, **named
+        )
 
 
 def shared_folder(source: Path, shares: str | None, name: str) -> Path:

@@ -8,6 +8,7 @@ left to restore after an error or a cancel.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -54,9 +55,9 @@ class JointMode(TorchFunctionMode):
 
     def _attention(
         self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
         attn_mask: Tensor | None = None,
         dropout_p: float = 0.0,
         is_causal: bool = False,
@@ -64,25 +65,22 @@ class JointMode(TorchFunctionMode):
         enable_gqa: bool = False,
     ) -> Tensor:
         """PyTorch's `scaled_dot_product_attention`; modulated where image tokens attend to each other."""
-        span = None
-        if q.ndim == 4 and q.shape[2] == k.shape[2] and not is_causal:
-            span = find_span(q.shape[2], self.cells, self.family, self.text, self.family.diffusers_first)
-        if span is None or q.shape[0] != len(self.rows) * len(self.control.gate):
+        tokens, span = query.shape[2], None
+        if query.ndim == 4 and tokens == key.shape[2] and not is_causal:
+            span = find_span(tokens, self.cells, self.family, self.text, self.family.diffusers_first)
+        if span is None or len(query) != len(self.rows) * len(self.control.gate):
             return F.scaled_dot_product_attention(
-                q, k, v, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+                query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
             )
         kernel: Kernel | None = None
         if attn_mask is not None:
             self._check_mask(attn_mask, span)
-
-            def kernel(q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # noqa: F811
-                return F.scaled_dot_product_attention(q, k, v, attn_mask)
-
+            kernel = partial(F.scaled_dot_product_attention, attn_mask=attn_mask)
         if enable_gqa:
-            k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
-        self.joint += q.shape[2] > span.padded
+            key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], dim=1) for x in (key, value))
+        self.joint += tokens > span.padded
         grid = token_rows(self.cells, self.family)
-        return self.control.attend(q, k, v, grid, self.rows, scale, kernel, span).to(v.dtype)
+        return self.control.attend(query, key, value, grid, self.rows, scale, kernel, span).to(value.dtype)
 
     def _check_mask(self, mask: Tensor, span: Span) -> None:
         """Text may be masked, and padding; the image's own tokens not: S and E are about what they see."""

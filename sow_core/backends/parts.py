@@ -17,7 +17,8 @@ from .weights import read_weights
 def assemble(build: Callable[[], Any], folder: Path, dtype: torch.dtype | None) -> Any:
     """What `build` makes, on no device, with the weights in `folder`, in `dtype` (None: as they are stored).
 
-    Raises SowError if a weight is missing: it would be random.
+    Weights that a model ties to others may be stored under either name. Raises SowError if a weight is missing: it
+    would be random.
     """
     from accelerate import init_empty_weights
 
@@ -27,7 +28,10 @@ def assemble(build: Callable[[], Any], folder: Path, dtype: torch.dtype | None) 
             made = build()
         wanted = made.state_dict()
         named = {_new_name(key, wanted): value for key, value in state.items()}
-        kept = {key: _as(value, dtype) for key, value in named.items() if key in wanted}
+        kept = {key: _as(value, _precision(made, key, dtype)) for key, value in named.items() if key in wanted}
+        for key, other in _tied(made).items():
+            if key not in kept and other in kept:
+                kept[key] = kept[other]
         missing = sorted(k for k in wanted if k not in kept and not k.endswith("position_ids"))
         if missing:
             raise SowError(
@@ -35,6 +39,20 @@ def assemble(build: Callable[[], Any], folder: Path, dtype: torch.dtype | None) 
             )
         made.load_state_dict(kept, strict=False, assign=True)
     return made
+
+
+def _precision(made: Any, key: str, dtype: torch.dtype | None) -> torch.dtype | None:
+    """float32 for what a library keeps in it because it overflows in float16 (T5's last layers of a block)."""
+    full = getattr(made, "_keep_in_fp32_modules", None) or ()
+    return torch.float32 if dtype is torch.float16 and set(full) & set(key.split(".")) else dtype
+
+
+def _tied(made: Any) -> dict[str, str]:
+    """Names of weights that are others', by transformers' own record: T5's second name of its embedding."""
+    tied = getattr(made, "_tied_weights_keys", None)
+    if isinstance(tied, dict):
+        return {key: other for key, other in tied.items() if isinstance(other, str)}
+    return {"encoder.embed_tokens.weight": "shared.weight"} if tied else {}
 
 
 def _as(value: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -54,6 +72,9 @@ def _new_name(key: str, wanted: dict[str, Tensor]) -> str:
     other = key.removeprefix(prefix) if key.startswith(prefix) else prefix + key
     if other in wanted:
         return other
+    inner = key.removeprefix("model.")  # a language model with its head, of which only the states are read
+    if inner in wanted:
+        return inner
     head, _, last = key.rpartition(".")
     head, _, part = head.rpartition(".")
     return f"{head}.{_OLD_ATTENTION.get(part, part)}.{last}"

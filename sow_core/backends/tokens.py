@@ -1,17 +1,19 @@
-"""CLIP's tokenizer of a model folder, from files that were checked and written anew."""
+"""The tokenizers of a model folder, CLIP's and language models', from files that were checked and written anew."""
 
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from ..errors import SowError
-from ..outside.reading import read_json_file, read_text_file
+from ..outside.reading import parse_json, read_json_file, read_text_file
 from ..outside.text import one_line
 from .components import readable
-from .configs import AddedToken, TokenizerConfig, json_object, read_config
+from .configs import AddedToken, TokenizerConfig, checked_config, json_object, read_config
+from .flow_configs import SpecialTokens
 
 MOST_BYTES = 32 * 2**20
 """Of a vocabulary; CLIP's, with its rules, has 2 MB."""
@@ -30,6 +32,45 @@ def load_tokenizer(folder: Path, vocabulary: int) -> Any:
         raise SowError(f"The tokenizer in {one_line(folder)} has the token {highest}, but vocab_size in the text "
                        f"encoder's config.json is {vocabulary}; fetch the model again.")  # fmt: skip
     return made
+
+
+def load_text_tokenizer(folder: Path, vocabulary: int, template: str | None = None) -> Any:
+    """The tokenizer of a language model, from its tokenizer.json; `template`: how a chat is written, if it has chats.
+
+    A template of the folder's own would be a program of someone else's. Raises SowError.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    if not (folder / "tokenizer.json").is_file():
+        raise SowError(f"No tokenizer.json in {one_line(folder)}: tokenizers as sentencepiece models or as word lists "
+                       "are not read; fetch it from another copy of the model.")  # fmt: skip
+    roles: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).exists():
+            values = checked_config(_special_tokens(folder / name), folder / name, SpecialTokens)
+            roles |= {k: v.content if isinstance(v, AddedToken) else v for k, v in values.items() if v is not None}
+    rules = read_json_file(folder / "tokenizer.json", "the tokenizer", most_bytes=2 * MOST_BYTES)
+    with tempfile.TemporaryDirectory(prefix="sow-") as copy:
+        _write(Path(copy) / "tokenizer.json", rules)
+        with readable(one_line(folder)):
+            made = PreTrainedTokenizerFast(tokenizer_file=str(Path(copy) / "tokenizer.json"), **roles)
+    made.chat_template = template
+    if made.pad_token is None or len(made) > vocabulary:
+        raise SowError(f"The tokenizer in {one_line(folder)} does not fit its text encoder: it has {len(made)} tokens, "
+                       f"expected at most {vocabulary}, one of them to pad with; fetch the model again.")  # fmt: skip
+    return made
+
+
+_UNLIMITED = re.compile(r'("model_max_length"\s*:\s*)\d{19,}')
+"""transformers' way to write that a tokenizer has no longest text: 10^30, which few languages can read."""
+
+
+def _special_tokens(path: Path) -> dict[str, Any]:
+    text = read_text_file(path, "the config")
+    values = parse_json(_UNLIMITED.sub(r"\1null", text), f"The config {one_line(path)}")
+    if not isinstance(values, dict):
+        raise SowError(f"Cannot read {one_line(path)}: expected a JSON object.")
+    return values
 
 
 def copy_tokenizer(folder: Path, copy: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import SowError
 from ..method.backend import Pull
-from ..method.guidance import POSITIVE
+from ..method.guidance import EMPTY, NEGATIVE, POSITIVE
 from ..method.modulation import AttentionControl
 from ..method.schedule import Schedule
 from .base import ModelBackend, TextEmbedding
@@ -26,10 +26,21 @@ class TransformerBackend(ModelBackend):
         super().__init__(parts, device)
         self.family = parts.family
         self._flow = FLOWS[parts.kind]
+        self.prompt_tokens = self._flow.tokens
 
-    def _encode_text(self, text: str) -> TextEmbedding:
-        self.text_calls += len(self.parts.encoders)
-        return self._flow.prompt(self.parts, text)
+    def _embedding(self, row: str) -> TextEmbedding:
+        text, negative = self._text(row), self._flow.two_ways and row in (NEGATIVE, EMPTY)
+        key = f"-{text}" if negative else f"+{text}"
+        if key not in self._texts:
+            self.text_calls += len(self.parts.encoders)
+            with torch.no_grad():
+                self._texts[key] = self._flow.prompt(self.parts, text, negative)
+        return self._texts[key]
+
+    def token_count(self, text: str) -> int:
+        """Tokens of a prompt, without special ones, as the encoder counts that reads most of it."""
+        tokenizer = self.parts.encoders[-1][0]
+        return len(tokenizer(text, truncation=False, add_special_tokens=False).input_ids)
 
     # -- the protocol
 
@@ -55,7 +66,7 @@ class TransformerBackend(ModelBackend):
         out = x.new_empty(len(rows), *x.shape)
         for group in self._groups(rows):
             names = tuple(rows[index] for index in group)
-            velocity = self._velocity(x, schedule.t[level], names, control)
+            velocity = self._velocity(x, schedule.t[level], names, control, embedded)
             out[group] = x + schedule.a[level] * velocity
         return out
 
@@ -66,18 +77,21 @@ class TransformerBackend(ModelBackend):
             groups.setdefault(self._embedding(row).states.shape[1], []).append(index)
         return list(groups.values())
 
-    def _velocity(self, x: Tensor, t: float, rows: tuple[str, ...], control: AttentionControl | None) -> Tensor:
+    def _velocity(
+        self, x: Tensor, t: float, rows: tuple[str, ...], control: AttentionControl | None, embedded: bool
+    ) -> Tensor:
         """eps - z_0 [R, N, C, h, w] of rows whose prompts are of one length."""
+        guidance = self.family.scale if embedded else 1.0
         net, texts = self.parts.net, self._batch(rows, len(x))
         batch = x.to(net.dtype).repeat(len(rows), 1, 1, 1)
         told = {"1000t": 1000.0 * t, "t": t, "1-t": 1.0 - t}[self.family.told]
         times = torch.full((len(batch),), told, device=self.device, dtype=batch.dtype)
         if control is None or not (POSITIVE in rows or control.modulation.rows == "all"):
-            answer = self._flow.call(net, batch, times, texts)
+            answer = self._flow.call(net, batch, times, texts, guidance)
         else:
             cells = (x.shape[-2], x.shape[-1])
             with JointMode(control, rows, cells, self.family, texts.states.shape[1]) as seen:
-                answer = self._flow.call(net, batch, times, texts)
+                answer = self._flow.call(net, batch, times, texts, guidance)
             seen.check(self.parts.name)
         return self.family.sign * answer.float().view(len(rows), *x.shape)
 
@@ -101,13 +115,8 @@ class TransformerBackend(ModelBackend):
         key = (rows, count)
         if key not in self._batches:
             dtype = self.parts.net.dtype
-
-            def joined(parts: list[Tensor]) -> Tensor | None:
-                each = [p.to(dtype) if p.is_floating_point() else p for p in parts]
-                return torch.cat([p.expand(count, *p.shape[1:]) for p in each]) if each else None
-
             texts = [self._embedding(row) for row in rows]
             states = torch.cat([t.states.to(dtype).expand(count, -1, -1) for t in texts])
-            pooled = joined([t.pooled for t in texts if t.pooled is not None])
-            self._batches[key] = TextEmbedding(states, pooled, joined([t.mask for t in texts if t.mask is not None]))
+            pooled = [t.pooled.to(dtype).expand(count, -1) for t in texts if t.pooled is not None]
+            self._batches[key] = TextEmbedding(states, torch.cat(pooled) if pooled else None)
         return self._batches[key]

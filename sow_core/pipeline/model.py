@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ..planning.schema import LayoutPlan
     from .options import Picture
 
-PROMPT_TOKENS = 75
-"""Tokens of a prompt that CLIP reads; the rest is cut off."""
 DTYPES = ("float32", "float16", "bfloat16")
 
 log = logging.getLogger("sow")
@@ -165,8 +163,8 @@ class Model:
         plan = place(job, size, self.backend.token_count, say)
         layout = make_canvas(job, size, self.backend.parts.cell, self.backend.parts.snap)
         tokens = self.backend.token_count(job.prompt)
-        if tokens > PROMPT_TOKENS:
-            say(f"note: the prompt has {tokens} tokens; the model reads the first {PROMPT_TOKENS}.")
+        if tokens > self.backend.prompt_tokens:
+            say(f"note: the prompt has {tokens} tokens; the model reads the first {self.backend.prompt_tokens}.")
         said = note({"--prompt": job.prompt, "--negative": job.negative, **{f"--{k}": v for k, v in job.extra.items()}})
         if said:
             say(said)

@@ -12,8 +12,9 @@ import torch
 from unit.backends.scene import FOREIGN, PROMPTS, SHORT, layout, noise
 
 from sow_core.assets import asset_folder
-from sow_core.backends.configs import SD3Config, read_config
+from sow_core.backends.configs import read_config
 from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.flow_configs import SD3Config
 from sow_core.backends.loading import load
 from sow_core.backends.opening import open_backend
 from sow_core.backends.painting import paint
@@ -24,11 +25,9 @@ from sow_core.method.schedule import ddim_step, to_x0
 PLAIN = replace(SHORT, modulation=None)
 
 
-@pytest.fixture(scope="module")
-def flow(tiny):
-    backend = open_backend(tiny("sd3demo"))
-    backend.set_prompts(PROMPTS)
-    return backend
+@pytest.fixture
+def flow(flows):
+    return flows("sd3demo")
 
 
 @pytest.fixture

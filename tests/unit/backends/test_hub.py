@@ -51,11 +51,11 @@ def test_a_download_takes_what_is_needed_and_is_used_from_the_cache_later(genera
 def test_no_weight_of_an_unusable_model_is_fetched(generate, tiny, tmp_path):
     folder = Path(shutil.copytree(tiny("sd1"), tmp_path / "repository"))
     index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "FluxPipeline"}))
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "FluxFillPipeline"}))
     with serving(NAME, folder) as (endpoint, fetched):
         result = generate(endpoint, "--download")
     assert result.returncode == 2 and fetched == ["model_index.json"]
-    assert "FluxPipeline" in result.stderr and result.stderr.count("\n") == 1
+    assert "FluxFillPipeline" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_a_model_that_the_hub_lacks(generate, tiny):

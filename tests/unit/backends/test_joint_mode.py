@@ -8,10 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
-from unit.backends.scene import PROMPTS, SHORT, STRONG, control, layout, noise, start
+from unit.backends.scene import SHORT, STRONG, control, layout, noise, start
 
 from sow_core.backends.joint_mode import JointMode
-from sow_core.backends.opening import open_backend
 from sow_core.errors import SowError
 from sow_core.method.joint import find_span, token_rows
 from sow_core.method.modulation import AttentionControl, Modulation
@@ -19,20 +18,6 @@ from sow_core.method.plan import build_plan
 
 CELLS = (8, 12)
 """Of the layout's canvas."""
-
-
-@pytest.fixture(scope="module")
-def flows(tiny):
-    """flows(family): a tiny transformer, loaded once."""
-    made = {}
-
-    def backend(family):
-        if family not in made:
-            made[family] = open_backend(tiny(family))
-        made[family].set_prompts(PROMPTS)
-        return made[family]
-
-    return backend
 
 
 class Explicit(TorchFunctionMode):
@@ -85,7 +70,7 @@ def both(backend, rows=("negative", "positive")):
     return ours, masked, plain, calls
 
 
-@pytest.mark.parametrize("family", ["sd3demo"])
+@pytest.mark.parametrize("family", ["sd3demo", "sd3", "flux", "chroma", "lumina2", "z_image"])
 def test_the_rank_form_is_the_explicit_mask(family, flows):
     ours, masked, plain, calls = both(flows(family))
     assert calls >= 2 and (masked[1] - plain[1]).abs().max() > 0.01

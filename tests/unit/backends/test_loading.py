@@ -202,8 +202,8 @@ def test_a_folder_with_pickled_weights_only(copy):
     [
         "StableDiffusionInpaintPipeline",
         "StableDiffusionInstructPix2PixPipeline",
-        "StableDiffusion3Pipeline",
-        "FluxPipeline",
+        "StableDiffusion3InpaintPipeline",
+        "FluxFillPipeline",
         "StableVideoDiffusionPipeline",
         "AnimateDiffPipeline",
         "",

@@ -1,0 +1,199 @@
+"""The configs of flow transformers and of their text encoders, reduced as those in `configs.py` are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from ..outside.records import Length, Within
+from .configs import Count, Heads, Side, Small, Token, Width
+
+Layers = Annotated[int, Within(1, 128)]
+Words = Annotated[int, Within(3, 10**6)]
+"""Size of a vocabulary."""
+Long = Annotated[int, Within(1, 10**7)]
+"""Of a sequence."""
+Axes = Annotated[tuple[Annotated[int, Within(2, 1024)], ...], Length(3, 4)]
+Epsilon = Annotated[float, Within(1e-12, 1)]
+Theta = Annotated[float, Within(1, 1e9)]
+
+
+@dataclass(frozen=True)
+class SD3Config:
+    """diffusers' SD3Transformer2DModel."""
+
+    sample_size: Side = 128
+    patch_size: Annotated[int, Within(1, 16)] = 2
+    in_channels: Width = 16
+    num_layers: Layers = 18
+    attention_head_dim: Heads = 64
+    num_attention_heads: Heads = 18
+    joint_attention_dim: Width = 4096
+    caption_projection_dim: Width = 1152
+    pooled_projection_dim: Width = 2048
+    out_channels: Width = 16
+    pos_embed_max_size: Annotated[int, Within(1, 1024)] = 96
+    dual_attention_layers: Annotated[tuple[Annotated[int, Within(0, 127)], ...], Length(0, 128)] = ()
+    qk_norm: Literal["rms_norm"] | None = None
+
+
+@dataclass(frozen=True)
+class FluxConfig:
+    """diffusers' FluxTransformer2DModel."""
+
+    patch_size: Annotated[int, Within(1, 16)] = 1
+    in_channels: Width = 64
+    out_channels: Width | None = None
+    num_layers: Layers = 19
+    num_single_layers: Layers = 38
+    attention_head_dim: Heads = 128
+    num_attention_heads: Heads = 24
+    joint_attention_dim: Width = 4096
+    pooled_projection_dim: Width = 768
+    guidance_embeds: bool = False
+    axes_dims_rope: Axes = (16, 56, 56)
+
+
+@dataclass(frozen=True)
+class ChromaConfig:
+    """diffusers' ChromaTransformer2DModel."""
+
+    patch_size: Annotated[int, Within(1, 16)] = 1
+    in_channels: Width = 64
+    out_channels: Width | None = None
+    num_layers: Layers = 19
+    num_single_layers: Layers = 38
+    attention_head_dim: Heads = 128
+    num_attention_heads: Heads = 24
+    joint_attention_dim: Width = 4096
+    axes_dims_rope: Axes = (16, 56, 56)
+    approximator_num_channels: Width = 64
+    approximator_hidden_dim: Width = 5120
+    approximator_layers: Count = 5
+
+
+@dataclass(frozen=True)
+class Lumina2Config:
+    """diffusers' Lumina2Transformer2DModel."""
+
+    sample_size: Side = 128
+    patch_size: Annotated[int, Within(1, 16)] = 2
+    in_channels: Width = 16
+    out_channels: Width | None = None
+    hidden_size: Width = 2304
+    num_layers: Layers = 26
+    num_refiner_layers: Count = 2
+    num_attention_heads: Heads = 24
+    num_kv_heads: Heads = 8
+    multiple_of: Width = 256
+    ffn_dim_multiplier: Annotated[float, Within(0.01, 100)] | None = None
+    norm_eps: Epsilon = 1e-5
+    scaling_factor: Annotated[float, Within(1e-6, 1e4)] = 1.0
+    axes_dim_rope: Axes = (32, 32, 32)
+    axes_lens: Annotated[tuple[Annotated[int, Within(1, 16384)], ...], Length(3, 4)] = (300, 512, 512)
+    cap_feat_dim: Width = 1024
+
+
+@dataclass(frozen=True)
+class ZImageConfig:
+    """diffusers' ZImageTransformer2DModel."""
+
+    all_patch_size: Annotated[tuple[Annotated[int, Within(2, 2)], ...], Length(1, 1)] = (2,)
+    all_f_patch_size: Annotated[tuple[Annotated[int, Within(1, 1)], ...], Length(1, 1)] = (1,)
+    in_channels: Width = 16
+    dim: Width = 3840
+    n_layers: Layers = 30
+    n_refiner_layers: Count = 2
+    n_heads: Heads = 30
+    n_kv_heads: Heads = 30
+    norm_eps: Epsilon = 1e-5
+    qk_norm: bool = True
+    cap_feat_dim: Width = 2560
+    siglip_feat_dim: Width | None = None
+    rope_theta: Theta = 256.0
+    t_scale: Annotated[float, Within(1e-3, 1e6)] = 1000.0
+    axes_dims: Axes = (32, 48, 48)
+    axes_lens: Annotated[tuple[Annotated[int, Within(1, 16384)], ...], Length(3, 4)] = (1024, 512, 512)
+
+
+# -- text encoders, of transformers
+
+
+@dataclass(frozen=True)
+class T5Config:
+    vocab_size: Words = 32128
+    d_model: Width = 512
+    d_kv: Width = 64
+    d_ff: Annotated[int, Within(1, 65536)] = 2048
+    num_layers: Layers = 6
+    num_heads: Heads = 8
+    relative_attention_num_buckets: Annotated[int, Within(2, 1024)] = 32
+    relative_attention_max_distance: Annotated[int, Within(2, 16384)] = 128
+    dropout_rate: Small = 0.1
+    layer_norm_epsilon: Epsilon = 1e-6
+    feed_forward_proj: Literal["relu", "gated-gelu"] = "relu"
+    pad_token_id: Annotated[int, Within(0, 10**6)] | None = 0
+    eos_token_id: Annotated[int, Within(0, 10**6)] | None = 1
+
+
+@dataclass(frozen=True)
+class Rope:
+    """How transformers 5 writes what was `rope_theta`."""
+
+    rope_type: Literal["default"] = "default"
+    rope_theta: Theta = 10000.0
+
+
+@dataclass(frozen=True)
+class Gemma2Config:
+    vocab_size: Words = 256000
+    hidden_size: Width = 2304
+    intermediate_size: Annotated[int, Within(1, 65536)] = 9216
+    num_hidden_layers: Layers = 26
+    num_attention_heads: Heads = 8
+    num_key_value_heads: Heads = 4
+    head_dim: Width = 256
+    hidden_activation: Literal["gelu_pytorch_tanh"] = "gelu_pytorch_tanh"
+    max_position_embeddings: Long = 8192
+    rms_norm_eps: Epsilon = 1e-6
+    rope_theta: Theta | None = None
+    rope_parameters: Rope | None = None
+    attention_bias: bool = False
+    attention_dropout: Small = 0.0
+    query_pre_attn_scalar: Annotated[int, Within(1, 65536)] = 256
+    sliding_window: Long | None = 4096
+    attn_logit_softcapping: Annotated[float, Within(1e-3, 1e6)] | None = 50.0
+    pad_token_id: Annotated[int, Within(0, 10**6)] | None = 0
+    eos_token_id: Annotated[int, Within(0, 10**6)] | None = 1
+    bos_token_id: Annotated[int, Within(0, 10**6)] | None = 2
+
+
+@dataclass(frozen=True)
+class Qwen3Config:
+    vocab_size: Words = 151936
+    hidden_size: Width = 4096
+    intermediate_size: Annotated[int, Within(1, 65536)] = 22016
+    num_hidden_layers: Layers = 32
+    num_attention_heads: Heads = 32
+    num_key_value_heads: Heads = 32
+    head_dim: Width = 128
+    hidden_act: Literal["silu"] = "silu"
+    max_position_embeddings: Long = 32768
+    rms_norm_eps: Epsilon = 1e-6
+    rope_theta: Theta | None = None
+    rope_parameters: Rope | None = None
+    attention_bias: bool = False
+    attention_dropout: Small = 0.0
+    eos_token_id: Annotated[int, Within(0, 10**6)] | None = None
+    bos_token_id: Annotated[int, Within(0, 10**6)] | None = None
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """tokenizer_config.json and special_tokens_map.json of a tokenizer whose tokenizer.json has all else."""
+
+    bos_token: Token = None
+    eos_token: Token = None
+    unk_token: Token = None
+    pad_token: Token = None
+

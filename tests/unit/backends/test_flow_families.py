@@ -1,0 +1,217 @@
+"""Every flow family from a folder: a step of its own pipeline is ours, the rank form is the explicit mask."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from unit.backends.scene import FOREIGN, SHORT, STRONG, layout, noise
+
+from sow_core.backends.checks import check_index
+from sow_core.backends.flows import pack, unpack
+from sow_core.backends.loading import load
+from sow_core.backends.opening import open_backend
+from sow_core.backends.painting import paint
+from sow_core.errors import SowError
+from sow_core.method.plan import build_plan
+from sow_core.method.schedule import to_x0
+
+FOLDERS = ("sd3", "flux", "schnell", "chroma", "lumina2", "z_image")
+PROMPT = "a cat on a red chair"
+
+
+def own_step(backend, x: torch.Tensor, t: float) -> torch.Tensor:
+    """The clean latents that the family's pipeline reaches in one Euler step from x at time t, by its own prompt."""
+    kind, pipe = backend.parts.kind, backend.parts.pipeline
+    pipe.set_progress_bar_config(disable=True)
+    size = {"height": x.shape[-2] * 8, "width": x.shape[-1] * 8}
+    more = {"num_inference_steps": 1, "sigmas": [t], "output_type": "latent", **size}
+    if kind == "flux":
+        out = pipe(PROMPT, latents=pack(x), guidance_scale=3.5, **more).images
+    elif kind == "chroma":
+        # Its pipeline adds the mask of the padding as numbers; without padding, those are all the same.
+        states = backend.states("positive")
+        mask = torch.ones(states.shape[:2])
+        out = pipe(prompt_embeds=states, prompt_attention_mask=mask, latents=pack(x), guidance_scale=1.0, **more).images
+    elif kind == "z_image":
+        out = pipe(PROMPT, latents=x, guidance_scale=0.0, **more).images
+        return out[:, :, 0] if out.ndim == 5 else out
+    else:
+        return pipe(PROMPT, latents=x, guidance_scale=1.0, **more).images
+    return unpack(out, x.shape[-2] // 2, x.shape[-1] // 2)
+
+
+@pytest.mark.parametrize("family", FOLDERS)
+def test_a_step_is_that_of_the_familys_own_pipeline(family, flows):
+    """Sign, told time, packing, rope, prompt and embedded guidance at once."""
+    backend = flows(family)
+    backend.set_prompts({"positive": PROMPT})
+    schedule = backend.schedule(10)
+    x = noise(1, backend.channels, 8, 12)
+    eps = backend.predict(x, schedule, 7, ("positive",))[0]
+    expected = own_step(backend, x, schedule.t[7])
+    assert (expected - x).abs().max() > 0.5
+    assert torch.allclose(to_x0(x, eps, schedule, 7), expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("family", FOLDERS)
+def test_rows_whose_prompts_differ_in_length_are_each_as_alone(family, flows):
+    backend = flows(family)
+    backend.set_prompts({"positive": PROMPT, "negative": "blurry"})
+    x, schedule, rows = noise(2, backend.channels, 8, 12), backend.schedule(10), ("negative", "positive")
+    before = backend.text_calls
+    both = backend.predict(x, schedule, 6, rows)
+    assert backend.text_calls == before + 2 * len(backend.parts.encoders), "each prompt is encoded once"
+    for row, name in enumerate(rows):
+        alone = backend.predict(x[1:], schedule, 6, (name,))[0, 0]
+        assert torch.allclose(both[row, 1], alone, atol=1e-4)
+    assert backend.text_calls == before + 2 * len(backend.parts.encoders)
+
+
+def test_only_a_model_that_is_told_its_guidance_is_told_that_there_is_none(flows):
+    for family in ("flux", "schnell", "sd3"):
+        backend = flows(family)
+        backend.set_prompts({"positive": PROMPT})
+        x, schedule = noise(1, 16, 8, 12), backend.schedule(10)
+        told, untold = (backend.predict(x, schedule, 6, ("positive",), embedded=e) for e in (True, False))
+        assert torch.equal(told, untold) == (family != "flux")
+
+
+def test_latents_are_scaled_and_shifted_as_the_vae_says(flows):
+    backend = flows("flux")
+    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(2))
+    vae = backend.parts.vae
+    with torch.no_grad():
+        z = vae.encode(image * 2 - 1).latent_dist.mode()
+        shown = (vae.decode(z).sample / 2 + 0.5).clamp(0, 1)
+    made = backend.encode(image)
+    assert torch.allclose(made, (z - 0.1159) * 0.3611, atol=1e-5)
+    assert torch.allclose(backend.decode(made), shown, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["flux", "z_image"])
+def test_a_whole_run_with_modulation(family, flows):
+    backend = flows(family)
+    backend.set_prompts({"positive": PROMPT, "negative": ""})
+    config = replace(SHORT, modulation=STRONG, guidance=backend.parts.recommended.guidance, cycles=1)
+    where = layout()
+    made = paint(build_plan(config), backend, where, [3])
+    assert made.images.shape == (1, 3, 64, 96) and torch.isfinite(made.images).all()
+    assert all(c.indicator is not None for c in made.trace.calls if c.phase == "cycle")
+
+
+def test_what_a_family_is_run_at_is_its_recommendation(flows):
+    assert flows("flux").parts.recommended.guidance == 1.0  # of two rows; 3.5 is what the net is told
+    assert flows("sd3").parts.recommended.guidance == 4.5
+    assert flows("flux").family.guidance == "embedded" and flows("schnell").family.guidance == "none"
+
+
+def test_prompts_are_counted_as_the_longest_reader_counts(flows):
+    assert flows("sd3").prompt_tokens == 256 and flows("sd3").token_count("a cat") == 5
+    assert flows("flux").prompt_tokens == 512
+
+
+def test_packing_is_the_pipelines_own():
+    from diffusers import FluxPipeline
+
+    x = noise(2, 16, 8, 12)
+    assert torch.equal(pack(x), FluxPipeline._pack_latents(x, 2, 16, 8, 12))
+    assert torch.equal(unpack(pack(x), 4, 6), x)
+
+
+# -- folders
+
+
+@pytest.fixture
+def copy(tiny, tmp_path):
+    return lambda family: Path(shutil.copytree(tiny(family), tmp_path / f"my {family}"))
+
+
+def edit(path: Path, **changes) -> None:
+    path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | changes))
+
+
+@pytest.mark.parametrize("family", ["chroma", "z_image"])
+def test_a_config_that_names_other_code_is_of_no_effect(family, copy, flows):
+    """Nor does a chat template: a program in the folder of a tokenizer."""
+    folder = copy(family)
+    for file in ("transformer/config.json", "text_encoder/config.json", "tokenizer/tokenizer_config.json",
+                 "scheduler/scheduler_config.json", "model_index.json", "vae/config.json"):  # fmt: skip
+        edit(folder / file, **FOREIGN)
+    edit(folder / "tokenizer" / "tokenizer_config.json", chat_template="{{ 1 / 0 }}")
+    (folder / "tokenizer" / "chat_template.jinja").write_text("{{ 1 / 0 }}")
+    made, expected = open_backend(folder), flows(family)
+    for backend in (made, expected):
+        backend.set_prompts({"positive": PROMPT})
+    x, schedule = noise(1, 16, 8, 12), made.schedule(10)
+    assert torch.equal(*(b.predict(x, schedule, 6, ("positive",)) for b in (made, expected)))
+
+
+def test_an_embedding_that_is_stored_under_its_second_name_is_found(copy, flows):
+    from safetensors.torch import load_file, save_file
+
+    folder = copy("chroma")
+    file = folder / "text_encoder" / "model.safetensors"
+    weights = load_file(file)
+    names = ("shared.weight", "encoder.embed_tokens.weight")
+    kept = next(weights[name] for name in names if name in weights)
+    save_file({k: v for k, v in weights.items() if k not in names} | {"shared.weight": kept}, file)
+    encoder = load(folder).encoders[0][1]
+    assert torch.equal(encoder.get_input_embeddings().weight, kept)
+    assert all(not p.is_meta for p in encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("family", "file", "changes", "said"),
+    [
+        ("flux", "transformer/config.json", {"num_layers": 10**9}, "num_layers"),
+        ("flux", "transformer/config.json", {"axes_dims_rope": [8]}, "axes_dims_rope"),
+        ("flux", "vae/config.json", {"latent_channels": 4}, "Cannot load"),
+        ("z_image", "transformer/config.json", {"all_patch_size": [4]}, "all_patch_size"),
+        ("z_image", "text_encoder/config.json", {"head_dim": "wide"}, "head_dim"),
+        ("chroma", "text_encoder/config.json", {"feed_forward_proj": "gated-evil"}, "feed_forward_proj"),
+        ("chroma", "scheduler/scheduler_config.json", {"_class_name": "PNDMScheduler"}, "FlowMatch"),
+        ("chroma", "model_index.json", {"text_encoder": ["transformers", "Evil"]}, "Evil"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(family, file, changes, said, copy):
+    folder = copy(family)
+    edit(folder / file, **changes)
+    with pytest.raises(SowError, match=said) as caught:
+        load(folder)
+    assert str(caught.value).isprintable()
+
+
+def test_a_tokenizer_without_its_rules_is_refused(copy):
+    folder = copy("chroma")
+    (folder / "tokenizer" / "tokenizer.json").unlink()
+    (folder / "tokenizer" / "spiece.model").write_bytes(b"x")
+    with pytest.raises(SowError, match="tokenizer.json"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("FluxFillPipeline", "fills masks"),
+        ("StableDiffusion3InpaintPipeline", "fills masks"),
+        ("FluxKontextPipeline", "edits pictures"),
+        ("QwenImageEditPipeline", "edits pictures"),
+        ("ZImageOmniPipeline", "edits pictures"),
+        ("FluxControlNetPipeline", "guided by another picture"),
+        ("QwenImagePipeline", "runs in ComfyUI"),
+        ("Flux2KleinPipeline", "runs in ComfyUI"),
+        ("HiDreamImagePipeline", "runs in ComfyUI"),
+        ("WanPipeline", "video"),
+        ("QwenImageLayeredPipeline", "layers"),
+        ("AuraFlowPipeline", "expected a text-to-image model of SD 1.x, .*Z-Image"),
+        ("", "without _class_name"),
+    ],
+)
+def test_other_pipelines_are_refused_each_with_its_reason(kind, said):
+    with pytest.raises(SowError, match=said):
+        check_index("x", {"_class_name": kind})

@@ -42,7 +42,8 @@ class SOWLayout(io.ComfyNode):
                                                     "car. One picture; chain another SOW Layout for a second one."),
                 io.Int.Input("width", default=512, min=SIDES[0], max=SIDES[1], step=CELL,
                              tooltip="Width of the finished picture in pixels, a multiple of 8. Stay near the size "
-                                     "that the checkpoint was trained at (SD 1.5: 512, SDXL: 1024)."),
+                                     "that the checkpoint was trained at (SD 1.5: 512, SDXL: 1024). Flow transformers "
+                                     "(Flux, SD3 ...) need a multiple of 16."),
                 io.Int.Input("height", default=512, min=SIDES[0], max=SIDES[1], step=CELL,
                              tooltip="Height of the finished picture in pixels, a multiple of 8."),
                 io.Combo.Input("fit", options=list(L.FITS), default="fit",

@@ -94,7 +94,8 @@ class SOWGuider(io.ComfyNode):
                         "other presets the core's CFGGuider works as well.",
             search_aliases=["cfg guider", "four prompts", "samplercustomadvanced"],
             inputs=[
-                io.Model.Input("model", tooltip="An SD 1.x, SD 2.x or SDXL checkpoint, with or without LoRA."),
+                io.Model.Input("model", tooltip="A Stable Diffusion checkpoint or a flow transformer (Flux, Z-Image "
+                                                "...), with or without LoRA."),
                 io.Conditioning.Input("positive", tooltip="The scene, including the kept part."),
                 io.Conditioning.Input("negative", tooltip="What should not be there."),
                 S.cfg_input(),

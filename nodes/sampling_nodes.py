@@ -19,14 +19,15 @@ class SOWKSampler(io.ComfyNode):
             display_name="SOW KSampler",
             category="SOW",
             description="Grows a scene around a picture that is kept (Selective One-Way Diffusion, arXiv 2411.19182). "
-                        "Works with any SD 1.x, SD 2.x or SDXL checkpoint and its LoRAs; trains nothing and leaves "
+                        "Works with Stable Diffusion checkpoints (1.x, 2.x, XL, 3.x), with Flux, Chroma, Lumina 2, "
+                        "Z-Image, Qwen-Image and HiDream, and with their LoRAs; trains nothing and leaves "
                         "the model as it was.",
             search_aliases=["selective one-way diffusion", "cyclic one-way diffusion", "cow", "keep face",
                             "identity", "inpaint scene", "ksampler"],
             essentials_category="Image Generation",
             inputs=[
-                io.Model.Input("model", tooltip="An SD 1.x, SD 2.x or SDXL checkpoint, with or without LoRA. It is "
-                                                "not changed."),
+                io.Model.Input("model", tooltip="A Stable Diffusion checkpoint or a flow transformer (Flux, Z-Image "
+                                                "...), with or without LoRA. It is not changed."),
                 io.Conditioning.Input("positive", tooltip="The scene, including the kept part: a man in a suit on a "
                                                           "beach, not only a beach."),
                 io.Conditioning.Input("negative", tooltip="What should not be there. The paper uses: a bad quality and "

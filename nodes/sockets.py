@@ -66,7 +66,8 @@ def steps_input() -> io.Input:
 def cfg_input() -> io.Input:
     return io.Float.Input("cfg", default=7.5, min=1.0, max=30.0, step=0.1, round=0.01,
                           tooltip="How strongly the prompt is followed. Higher values follow it harder and give "
-                                  "stronger contrast; 1 ignores the negative prompt and halves the cost.")
+                                  "stronger contrast; 1 ignores the negative prompt and halves the cost: use 1 for "
+                                  "Flux, Turbo, Lightning and other distilled models.")
 
 
 def cycles_input() -> io.Input:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 FOLDER, CHECKPOINT, LORA = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 
@@ -23,6 +22,7 @@ import comfy.ops  # noqa: E402
 import comfy.sd1_clip  # noqa: E402
 import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
+from shapes import VAE, drawn  # noqa: E402
 
 UNET = {
     "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "num_res_blocks": [1, 1],
@@ -30,21 +30,6 @@ UNET = {
     "transformer_depth_middle": 1, "num_heads": 8, "context_dim": 768, "use_spatial_transformer": True,
     "legacy": False,
 }  # fmt: skip
-VAE = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
-       "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0}  # fmt: skip
-
-
-def drawn(module: Any, prefix: str) -> dict[str, Any]:
-    """Small random weights under a checkpoint's names, in fp16."""
-    generator = torch.Generator().manual_seed(0)
-    state = {}
-    for name, value in module.state_dict().items():
-        if value.ndim > 1:
-            value = torch.randn(value.shape, generator=generator) * (0.7 / value[0].numel() ** 0.5)
-        elif value.is_floating_point():
-            value = torch.ones_like(value) if name.endswith("weight") else torch.zeros_like(value)
-        state[prefix + name] = value.half() if value.is_floating_point() else value
-    return state
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Every API workflow of the pack on a real server: with the demo model, or a small random SD 1.5 for the checkpoint's.
+"""Every API workflow of the pack on a real server: with the demo model, or small random stand-ins for released ones.
 
 The Gemini planner's is left out: it would reach for the network. Its node is tested against a loopback server.
 """
@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,39 @@ def stand_in(server: Server) -> None:
     )  # fmt: skip
 
 
+SHRUNK = "import sys; sys.path.append({folder!r}); import shrunk; shrunk.shrink(); NODE_CLASS_MAPPINGS = {{}}"
+
+
+@pytest.fixture(scope="module")
+def flow_server(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of its own that takes small files for the flow models that the workflows name, and has them."""
+    from comfyui.conftest import PATH, PYTHON, ROOT
+
+    base = tmp_path_factory.mktemp("flow")
+    node = base / "custom_nodes" / "shrunk_host" / "__init__.py"
+    node.parent.mkdir(parents=True)
+    node.write_text(SHRUNK.format(folder=str(HERE)), encoding="utf-8")
+    flux, z = (json.loads((FOLDER / f"{name}_api.json").read_text(encoding="utf-8"))
+               for name in ("23_photo_flux", "24_photo_z_image_turbo"))  # fmt: skip
+    double = of(flux, "DualCLIPLoader")[0]
+    names = [*(of(one, "UNETLoader")[0]["unet_name"] for one in (flux, z)), double["clip_name1"], double["clip_name2"],
+             of(z, "CLIPLoader")[0]["clip_name"], of(flux, "VAELoader")[0]["vae_name"]]  # fmt: skip
+    subprocess.run(
+        [PYTHON, str(HERE / "standin_flow.py"), str(base / "models"), *names],
+        check=True, capture_output=True, timeout=300, env={**os.environ, "COMFYUI_PATH": PATH},
+    )  # fmt: skip
+    with Server(PATH, PYTHON, ROOT, base, logs / "flow.log") as running:
+        yield running
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.stem)
-def test_runs(server: Server, path: Path, request: pytest.FixtureRequest) -> None:
+def test_runs(path: Path, request: pytest.FixtureRequest) -> None:
     prompt: Prompt = json.loads(path.read_text(encoding="utf-8"))
+    flow = bool(of(prompt, "UNETLoader"))
+    server = request.getfixturevalue("flow_server" if flow else "server")
     if of(prompt, "CheckpointLoaderSimple"):
         request.getfixturevalue("stand_in")
+    if flow or of(prompt, "CheckpointLoaderSimple"):
         shrink(prompt)
     entry = finish(server, prompt)
     said = [m for m in entry["status"]["messages"] if m[0] == "execution_error"]

@@ -19,7 +19,7 @@ CORE = (
     "LoadImage", "LoadImageMask", "SaveImage", "PreviewImage", "PreviewAny", "ImageBatch", "ImageScale",
     "CheckpointLoaderSimple", "LoraLoader", "VAELoader", "CLIPTextEncode", "CFGGuider", "RandomNoise",
     "BasicScheduler", "KSamplerSelect", "SamplerCustomAdvanced", "VAEDecode", "EmptyLatentImage", "KSampler",
-    "CreateBoundingBoxes", "MaskPreview", "InvertMask",
+    "CreateBoundingBoxes", "MaskPreview", "InvertMask", "UNETLoader", "CLIPLoader", "DualCLIPLoader", "FluxGuidance",
 )  # fmt: skip
 INPUT_FILES = ["example.png"]
 

@@ -17,7 +17,7 @@ NAMES = sorted(p.stem for p in FOLDER.glob("*.json"))
 INFO = json.loads((ROOT / "tests" / "nodes" / "golden" / "object_info.json").read_text(encoding="utf-8"))
 DRAWN = "BOUNDING_BOXES"
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", DRAWN}
-FILES = {"ckpt_name", "lora_name", "image"}
+FILES = {"ckpt_name", "lora_name", "image", "unet_name", "clip_name", "clip_name1", "clip_name2", "vae_name"}
 """Inputs whose choices are the files of one server."""
 OURS = {cls.define_schema().node_id for cls in node_list()}
 
@@ -163,7 +163,7 @@ def test_what_runs_as_it_is_comes_first():
     free = [name for name in NAMES if "no_download" in name]
     assert NAMES[: len(free)] == free and NAMES[0] == "01_keep_a_face_no_download"
     for name in NAMES:
-        loads = any(n["type"] == "CheckpointLoaderSimple" for n in ui(name)["nodes"])
+        loads = any(n["type"] in ("CheckpointLoaderSimple", "UNETLoader") for n in ui(name)["nodes"])
         assert loads != (name in free), name
 
 

@@ -16,6 +16,10 @@ from .page import MODEL, PICTURE, RESULT, RUN, WORDS, Column
 NEGATIVE = "a bad quality and low-resolution image, extra fingers, deformed hands"
 DEMO_CFG = 5.0
 """What the demo model was tuned at."""
+SHIFT_AT_1024 = 2.0
+"""Of a flow model's levels; by the rule of larger canvases, not tried on released weights."""
+UNTRIED = ("\n\n*This was tried with random weights of the right shape only: released ones could not be had. Steps, "
+           "cycles and level_shift are the first things to try.*")
 COLOURS = ("#ff5c5c", "#529cff")
 """Of the first and the second condition in the drawing field: those of the node's preview."""
 FACE_AT_128 = ("0.25,0.1875,0.5,0.5 face", "0.1875,0,0.625,0.25 related: hair", "0.125,0.625,0.75,0.375 related: body")
@@ -108,6 +112,56 @@ def demo(graph: Graph) -> None:
          "again." + CANVASES + OWN_PICTURE + "\n\n### A real checkpoint\nPut **Load Checkpoint** in the place of *SOW "
          "Load Demo Model*, set *width* and *height* to 512. The demo model knows only 128x128 cartoon portraits and "
          "cubes.", 820)
+
+
+def flow_picture(graph: Graph, loaders: Callable[[Column], tuple[Any, Any, Any]], words: str, told: float | None,
+                 prefix: str, text: str) -> None:
+    """A photograph kept on a flow transformer that is loaded in parts. told: a guidance number for the positive."""
+    first = Column(graph, 0)
+    model, clip, vae = loaders(first)
+    first.group("Model", MODEL)
+    cat = first.add("SOW_LoadExample", example="cat")
+    first.group("Picture to keep", PICTURE)
+    second = first.next()
+    layout = layout_of(second, cat, CAT_AT_512, 1024)
+    second.group("Where it goes", PICTURE)
+    third = second.next()
+    positive, negative = prompts(third, clip, words)
+    if told is not None:
+        positive = third.add("FluxGuidance", conditioning=positive.out(), guidance=told)
+    options = third.add("SOW_CycleOptions", level_shift=SHIFT_AT_1024)
+    sampler = keep(third, model, positive, negative, vae, layout, cfg=1.0, cycle_options=options.out("cycle_options"))
+    third.group("Run", RUN)
+    last = third.next()
+    composite = last.add("SOW_Composite", image=sampler.out("image"), layout=layout.out("layout"))
+    last.add("SaveImage", images=composite.out("image"), filename_prefix=prefix)
+    last.group("Result, with the picture's own pixels", RESULT)
+    note(graph, text + CANVASES + OWN_PICTURE + UNTRIED, 820)
+
+
+def flux(graph: Graph) -> None:
+    def loaders(column: Column) -> tuple[Any, Any, Any]:
+        net = column.add("UNETLoader", unet_name="flux1-dev.safetensors", weight_dtype="default")
+        clip = column.add("DualCLIPLoader", clip_name1="clip_l.safetensors", clip_name2="t5xxl_fp16.safetensors",
+                          type="flux")
+        return net.out("MODEL"), clip.out("CLIP"), column.add("VAELoader", vae_name="ae.safetensors").out("VAE")
+
+    flow_picture(graph, loaders, "a photo of a cat sitting in a flower garden, sunny day", 3.5, "sow_flux",
+                 "## A photograph on Flux.1\n1. Choose the files of Flux.1 dev in the three loaders.\n2. Press **Run**."
+                 "\n\nFlux is told its guidance by **FluxGuidance**; *cfg* stays 1, and *Not wanted* is unused. For "
+                 "schnell bypass that node (Ctrl+B).")
+
+
+def z_image(graph: Graph) -> None:
+    def loaders(column: Column) -> tuple[Any, Any, Any]:
+        net = column.add("UNETLoader", unet_name="z_image_turbo_bf16.safetensors", weight_dtype="default")
+        clip = column.add("CLIPLoader", clip_name="qwen_3_4b.safetensors", type="lumina2")
+        return net.out("MODEL"), clip.out("CLIP"), column.add("VAELoader", vae_name="ae.safetensors").out("VAE")
+
+    flow_picture(graph, loaders, "a photo of a cat sitting in a flower garden, sunny day", None, "sow_z_image",
+                 "## A photograph on Z-Image Turbo\n1. Choose the files of Z-Image Turbo in the three loaders.\n2. "
+                 "Press **Run**.\n\nTurbo is made for *cfg* 1: *Not wanted* is unused. For the base model set *cfg* to "
+                 "4.")
 
 
 def checkpoint_lora(graph: Graph) -> None:
@@ -484,5 +538,7 @@ WORKFLOWS: dict[str, Callable[[Graph], None]] = {
     "20_photo_checkpoint_lora": checkpoint_lora,
     "21_planned_by_gemini_checkpoint": planner_gemini,
     "22_instructions_on_a_photo_checkpoint": turns_checkpoint,
+    "23_photo_flux": flux,
+    "24_photo_z_image_turbo": z_image,
 }
 """By name, as the template browser shows it: what runs as it is comes first."""

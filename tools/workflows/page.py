@@ -9,7 +9,7 @@ from .graph import Graph, Node
 GAP, BETWEEN = 64, 120
 """Px between nodes of a column, and between columns: the frames of their groups lie there."""
 SIZES = {
-    "SOW_LoadDemoModel": (280, 130),
+    "SOW_LoadDemoModel": (280, 170),
     "SOW_LoadExample": (280, 130),
     "SOW_Layout": (420, 1400),
     "SOW_KSampler": (320, 800),
@@ -19,7 +19,7 @@ SIZES = {
     "SOW_CycleSheet": (320, 150),
     "SOW_AttentionMap": (320, 150),
     "SOW_Metrics": (320, 240),
-    "SOW_CycleOptions": (320, 760),
+    "SOW_CycleOptions": (320, 800),
     "SOW_AttentionOptions": (320, 520),
     "SOW_EncodeLayout": (320, 150),
     "SOW_Sampler": (320, 300),
@@ -36,6 +36,11 @@ SIZES = {
     "CLIPTextEncode": (340, 170),
     "CheckpointLoaderSimple": (320, 130),
     "LoraLoader": (320, 170),
+    "UNETLoader": (320, 140),
+    "CLIPLoader": (320, 170),
+    "DualCLIPLoader": (320, 190),
+    "VAELoader": (320, 110),
+    "FluxGuidance": (320, 120),
     "SaveImage": (360, 440),
     "PreviewImage": (480, 440),
     "PreviewAny": (360, 260),

@@ -41,7 +41,7 @@ def pictures(client: ComfyClient, entry: dict[str, Any], kinds: set[str]) -> lis
 
 def prepare(workflow: dict[str, Any]) -> dict[str, Any]:
     """What can be run here of a workflow: all of it, or its layout where a checkpoint is missing."""
-    if not any(node["class_type"] == "CheckpointLoaderSimple" for node in workflow.values()):
+    if not any(node["class_type"] in ("CheckpointLoaderSimple", "UNETLoader") for node in workflow.values()):
         return workflow
     for node in workflow.values():  # a CLIP only refines how a planner counts words
         if "Planner" in node["class_type"]:

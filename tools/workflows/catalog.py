@@ -423,12 +423,17 @@ def separate(graph: Graph) -> None:
 
 def three_turns(column: Column, loader: Node, ports: tuple[str, str, str], picture: Any,
                 turns: tuple[dict[str, Any], ...]) -> tuple[Column, Node]:
-    """SOW Turn after SOW Turn, each fed by the one before."""
+    """SOW Turn after SOW Turn, each fed by the one before. A turn with the value planned has a SOW Turn Plan."""
     image, history, node = picture, None, None
+    parts = {name: loader.out(port) for name, port in zip(("model", "clip", "vae"), ports, strict=True)}
     for number, values in enumerate(turns, start=1):
         more = {} if history is None else {"history": history}
-        node = column.add("SOW_Turn", f"Turn {number}", model=loader.out(ports[0]), clip=loader.out(ports[1]),
-                          vae=loader.out(ports[2]), image=image, seed_control="fixed", **more, **values)
+        if planned := values.get("planned"):
+            values = {name: value for name, value in values.items() if name != "planned"}
+            plan = column.add("SOW_TurnPlan", f"What turn {number} would change", image=image, instruction=planned,
+                              **parts, **more)
+            more = {"plan": plan.out("plan")}
+        node = column.add("SOW_Turn", f"Turn {number}", image=image, seed_control="fixed", **parts, **more, **values)
         image, history = node.out("image"), node.out("history")
         column.group(f"Turn {number}", RUN)
         column = column.next()
@@ -454,7 +459,7 @@ def turns_demo(graph: Graph) -> None:
         usual | {"instruction": "add a red cube left of the blue sphere", "prompt": words, "seed": 1,
                  "things": SPHERE},
         usual | {"instruction": "add a green cylinder in front of the blue sphere", "seed": 1},
-        usual | {"instruction": "make the cube yellow", "seed": 1},
+        usual | {"planned": "make the cube yellow", "seed": 1},
     ))  # fmt: skip
     last.add("SaveImage", images=node.out("image"), filename_prefix="sow_turns")
     sheet = last.add("SOW_TurnsSheet", history=node.out("history"))
@@ -464,8 +469,10 @@ def turns_demo(graph: Graph) -> None:
          "## One instruction after another\nNothing to download.\n\n1. Press **Run**: three turns, each changes one "
          "place. Outside of it no pixel differs.\n2. Change an instruction: *remove the sphere*, *replace the cube "
          "with a purple sphere*, *move the cylinder to the left*.\n3. For another turn copy the last **SOW Turn** and "
-         "connect *image* and *history*.\n\n*things* tells where the first picture's sphere is, since no turn made it; "
-         "if you change that picture, change its box. The demo model knows at most four objects.", 460)
+         "connect *image* and *history*. The third one's instruction stands in **SOW Turn Plan**, which draws what is "
+         "going to change before anything is painted; a turn works without one, too.\n\n*things* tells where the first "
+         "picture's sphere is, since no turn made it; "
+         "if you change that picture, change its box. The demo model knows at most four objects.", 540)
 
 
 def turns_checkpoint(graph: Graph) -> None:

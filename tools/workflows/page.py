@@ -28,6 +28,7 @@ SIZES = {
     "SOW_Generate": (380, 940),
     "SOW_Separate": (360, 520),
     "SOW_Turn": (400, 1240),
+    "SOW_TurnPlan": (400, 1300),
     "SOW_TurnsSheet": (300, 90),
     "ImageScale": (320, 220),
     "SOW_FindPicture": (360, 1000),

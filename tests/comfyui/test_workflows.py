@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -40,11 +41,17 @@ def of(prompt: Prompt, kind: str) -> list[dict[str, Any]]:
 def shrink(prompt: Prompt) -> None:
     """The same layout on a canvas of a quarter of the width, and no cycles: a CPU should not spend minutes on noise.
 
-    The boxes are shares of the canvas.
+    The layouts' boxes are shares of the canvas; those of turns are pixels.
     """
     for layout in of(prompt, "SOW_Layout"):
         layout["width"] //= 4
         layout["height"] //= 4
+    for turn in of(prompt, "SOW_Turn"):
+        for name in ("regions", "things"):
+            turn[name] = re.sub(r"\d+", lambda number: str(int(number[0]) // 4), turn[name])
+    for scaled in of(prompt, "ImageScale") if of(prompt, "SOW_Turn") else ():
+        scaled["width"] //= 4
+        scaled["height"] //= 4
     for sampler in of(prompt, "SOW_KSampler"):
         sampler["cycles"] = 0
 

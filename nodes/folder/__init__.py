@@ -17,12 +17,12 @@ from ...sow_core.backends.checks import check_flow_scheduler
 from ...sow_core.backends.configs import (
     Index,
     SchedulerConfig,
-    SD3Config,
     TextConfig,
     UNetConfig,
     VAEConfig,
     read_config,
 )
+from ...sow_core.backends.flow_configs import SD3Config
 from ...sow_core.backends.flow_loading import shared_folder
 from ...sow_core.backends.weights import read_weights
 from ...sow_core.errors import SowError

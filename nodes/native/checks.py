@@ -29,13 +29,11 @@ def check_model(model: Any) -> Family | None:
     return family_of(base) if flow else None
 
 
-def check_unet(model: Any) -> None:
-    """Raise SowError unless MODEL is a Stable Diffusion 1.x, 2.x or SDXL UNet (eps or v prediction)."""
+def check_unet(model: Any, what: str = "SOW Separate", advice: str = "remove SOW Separate") -> None:
+    """Raise SowError, with `what` needs it and `advice`, unless MODEL is a Stable Diffusion 1.x, 2.x or SDXL UNet."""
     family = check_model(model)
     if family is not None:
-        raise SowError(
-            f"SOW Separate works on Stable Diffusion 1.x, 2.x and XL; this MODEL is {family.name}: remove SOW Separate."
-        )
+        raise SowError(f"{what} works on Stable Diffusion 1.x, 2.x and XL; this MODEL is {family.name}: {advice}.")
 
 
 def _problem(model: Any) -> str | None:

@@ -44,7 +44,7 @@ def problem_of(base: Any, method: Any) -> str | None:
     net, latents = base.diffusion_model, base.latent_format
     if isinstance(method, getattr(sampling, "IMG_TO_IMG_FLOW", ())):
         return "turns one picture into another and has no noise levels"
-    if latents.spacial_downscale_ratio == 1:
+    if getattr(latents, "spacial_downscale_ratio", 8) == 1:
         return "works on pixels, not on latents"
     if getattr(method, "noise_scale", 1.0) != 1.0:
         return f"is noised {method.noise_scale:g} times as strongly as others"

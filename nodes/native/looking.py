@@ -22,9 +22,9 @@ from ...sow_core.turns.grounding import (
     no_attention,
     parts_of,
 )
-from .backend import schedule_of
-from .checks import check_model, check_vae
+from .checks import check_unet, check_vae
 from .concepts import Reader, prompt_ids
+from .flow import schedule_of
 from .sampler import SowGuider
 
 
@@ -35,7 +35,7 @@ def locate(model: Any, clip: Any, vae: Any, picture: Tensor, prompt: str, word: 
 
 def word_map(model: Any, clip: Any, vae: Any, picture: Tensor, prompt: str, word: str, seed: int = 0) -> Tensor:
     """[h, w] in 0..1 on latent cells, as `sow_core.turns.grounding.word_map`. Raises SowError."""
-    check_model(model)
+    check_unet(model, "Looking for a word in the picture", "mask the place instead")
     check_vae(vae)
     end = prompt_ids(clip, "")[1]
     pieces = []

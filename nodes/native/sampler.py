@@ -20,8 +20,8 @@ from ...sow_core.method.encoded import EncodedLayout
 from ...sow_core.method.engine import Event, Trace, run
 from ...sow_core.method.families import Family
 from ...sow_core.method.guidance import NEGATIVE, POSITIVE
-from ...sow_core.method.plan import Plan, build_plan
-from ..remarks import done, remark
+from ...sow_core.method.plan import Denoise, Plan, build_plan
+from ..remarks import done, log, remark
 from ..settings import advice_of
 from .backend import NativeBackend, unframed
 from .checks import check_latents, check_model
@@ -150,6 +150,11 @@ def _warn(plan: Plan, guider: Any, options: dict[str, Any], family: Family | Non
     if family is not None and family.one_row and config.guidance > 1:
         lines.append(f"{family.name} is made for cfg 1: at {config.guidance:g} a call takes twice as long and the "
                      "picture may be overdone.")  # fmt: skip
+    if family is not None and options["transformer_options"].get("patches_replace", {}).get("dit"):
+        lines.append("Another node replaces blocks of the model: a cache among them (TeaCache and the like) expects "
+                     "the noise to fall, and every cycle raises it again.")  # fmt: skip
+    if all(len(op.guidance.rows) == 1 for op in plan.ops if isinstance(op, Denoise)) and NEGATIVE in guider.conds:
+        log.info("SOW: at cfg %g the negative prompt is unused.", config.guidance)
     for line in lines:
         remark(line)
 

@@ -271,8 +271,9 @@ def test_flow_modulated_runs(case: dict[str, Any]) -> None:
     for name, found in case["runs"].items():
         assert found["indicators"] == 4 and found["map"] == [2, 10, 10] and found["unchanged"], (name, found)
         assert found["batch"] < 1e-3 and found["effect"] > 1e-4, (name, found)
-    (line,) = case["said"]
-    assert "reference pictures" in line
+    (line,), (cached,), (dear,) = case["said"], case["cached"], case["dear"]
+    assert "reference pictures" in line and "replaces blocks" in cached
+    assert dear == "Flux.1 dev is made for cfg 1: at 3 a call takes twice as long and the picture may be overdone."
 
 
 def test_flow_lora(case: dict[str, float]) -> None:

@@ -299,13 +299,24 @@ def flow_modulated_runs() -> dict[str, Any]:
                 "unchanged": fingerprint(model) == before, "map": list(made.trace.masses[0][1].shape),
             }  # fmt: skip
         silent = list(said)
+        cached, heard = tiny_flow("flux").clone(), []
+        cached.set_model_patch_replace(lambda args, extra: extra["original_block"](args), "dit", "double_block", 0)
+        runner = pack("nodes.native.sampler")
+        quiet, runner.remark = runner.remark, heard.append
+        try:
+            run("flux", replace(config, guidance=1.0), model=cached)
+            told = list(heard)
+            run("flux", config)
+        finally:
+            runner.remark = quiet
         picture = torch.zeros(1, 16, 20, 20)
         referenced = conditioning_set_values(prompt("flux", 1), {"reference_latents": [picture]})
         made = run("flux", config, positive=referenced)
         finite = bool(torch.isfinite(made.latent["samples"]).all())
     finally:
         sampler.remark = kept
-    return {"runs": out, "silent": silent, "said": said[len(silent) :], "finite": finite}
+    return {"runs": out, "silent": silent, "said": said[len(silent) :], "finite": finite, "cached": told,
+            "dear": heard[len(told) :]}  # fmt: skip
 
 
 def passing(executor: Any, *args: Any, **kwargs: Any) -> Any:

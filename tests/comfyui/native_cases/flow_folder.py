@@ -78,7 +78,7 @@ def flows(root: Path) -> BothFlows:
 def flow_folder() -> dict[str, float]:
     """Net and prompt against diffusers'; the weights that were read stay as they are in the file."""
     b = flows(random_flow())
-    text, states = b.encode(PROMPTS["positive"])[0], b.diffusers._encode_text(PROMPTS["positive"])
+    text, states = b.encode(PROMPTS["positive"])[0], b.diffusers._embedding("positive")
     comfy.model_management.load_models_gpu([b.model])
     x = torch.randn(2, 4, 12, 18, generator=torch.Generator().manual_seed(1))
     worst = 0.0

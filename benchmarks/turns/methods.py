@@ -14,6 +14,7 @@ from sow_core.backends.painting import paint
 from sow_core.method.box import Box
 from sow_core.method.config import SowConfig
 from sow_core.turns.match import Match, choose
+from sow_core.turns.own_match import OwnMatch
 from sow_core.turns.painting import EditOptions, make_canvas, make_edit_layout, measured
 from sow_core.turns.presets import text_plan
 from sow_core.turns.resolve import Scene, Turn, resolve
@@ -23,7 +24,8 @@ from sow_core.turns.session import painted
 @dataclass(frozen=True)
 class Method:
     """about: one line for the report; how: "turn" (ours), "replacement", "sdedit" or "text"; words: of the
-    instructions; given: true regions instead of found ones; candidates: chosen by the learned match.
+    instructions; given: true regions instead of found ones; candidates: chosen by the model itself (match "own") or
+    by the learned match ("demo").
     """
 
     name: str
@@ -32,6 +34,7 @@ class Method:
     words: str = "full"
     given: bool = False
     candidates: int = 1
+    match: str = "own"
     changes: tuple[str, ...] = field(default=())
 
 
@@ -41,7 +44,9 @@ METHODS = {
         Method("given", "a turn, true regions", given=True),
         Method("found", "a turn, regions found from full instructions"),
         Method("short", "a turn, regions found from an instruction with one relation", words="short"),
-        Method("match", "found, the best of 4 candidates by the learned match", candidates=4),
+        Method("given_own", "true regions, the best of 4 candidates by the model itself", given=True, candidates=4),
+        Method("own", "found, the best of 4 candidates by the model itself", candidates=4),
+        Method("match", "found, the best of 4 candidates by the learned match", candidates=4, match="demo"),
         Method(
             "latent_mask",
             "replacement in the latents, true regions, nothing laid back",
@@ -78,7 +83,7 @@ def step(
     config: SowConfig,
     options: EditOptions,
     seed: int,
-    match: Match | None,
+    learned: Match | None,
 ) -> Step:
     """One turn of a method. Raises SowError where the instruction means nothing in the scene."""
     turn = resolve(text, scene, regions if method.given else ())
@@ -89,8 +94,9 @@ def step(
         images, canvas = painted(backend, before, turn, None, config, options, seeds)
         best = 0
         if method.candidates > 1:
-            assert match is not None
-            best, tried = choose(match, before, scene.prompt, turn, images, canvas.free)[0], images
+            judge = learned if method.match == "demo" else OwnMatch(backend, canvas)
+            assert judge is not None
+            best, tried = choose(judge, before, scene.prompt, turn, images, canvas.free)[0], images
         picture = images[best]
         turn = measured(turn, canvas, picture)
     else:

@@ -53,7 +53,7 @@ class Bench:
         self.recommended = self.backend.parts.recommended
         self.judges = Judges.load(asset_folder("models") / "demo" / "judges")
         self.store = Store(self.out / "records.jsonl")
-        self.match = DemoMatch.load() if any(m.candidates > 1 for m in self.methods) else None
+        self.match = DemoMatch.load() if any(m.match == "demo" for m in self.methods) else None
         self.fingerprint = _fingerprint(self)
 
     def run(self, scenes: int, faces: int, report_only: bool) -> list[dict[str, Any]]:

@@ -92,12 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="pictures to choose from by --match (default: 1)",
+        help="pictures to choose from, see --match (default: 1)",
     )
     add(
         "--match",
-        metavar="FOLDER",
-        help="who chooses: a CLIP folder, demo, none (default: demo for the demo model)",
+        metavar="NAME",
+        help="who chooses: own (the model itself, the default), a CLIP folder, or demo (the demo world's learned one)",
     )
     add("--seed", type=int, default=0, metavar="N", help="random seed of the first candidate (default: 0)")
     add(
@@ -172,7 +172,7 @@ def _edit(args: argparse.Namespace) -> int:
     wanted = Wanted(
         args.instruction, tuple(Box.parse(r, "--region") for r in args.region), args.mask, args.prompt or "", args.seed,
         args.candidates, tuple(args.settings), args.feather, tuple(Thing.parse(t) for t in args.thing), args.planner,
-        open_match(args.match, state.model) if args.candidates > 1 else None,
+        open_match(args.match) if args.candidates > 1 else None,
     )  # fmt: skip
     model = _model(state.model, state.model_config, args)
     with _bar(args) as bar:

@@ -1,6 +1,7 @@
 """How well a picture answers an instruction: for choosing among candidates.
 
-Two forms behind one protocol: a CLIP folder, for real checkpoints, and a small learned net for the demo world.
+Three forms behind one protocol: the model itself (`own_match`), a CLIP folder, for real checkpoints, and a small
+learned net for the demo world.
 """
 
 from __future__ import annotations
@@ -89,14 +90,11 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 """Of CLIP's training pictures, per colour."""
 
 
-def open_match(name: str | None, model: str) -> Match | None:
-    """By --match: "demo", a CLIP folder, "none"; None: the demo model's own beside it, for others nothing.
-
-    Raises SowError.
-    """
-    if name == "none" or (name is None and model != "demo"):
+def open_match(name: str | None) -> Match | None:
+    """By --match: "demo" or a CLIP folder; None for nothing and "own": the model itself chooses. Raises SowError."""
+    if name in (None, "own"):
         return None
-    if name in (None, "demo"):
+    if name == "demo":
         from .match_net import DemoMatch
 
         return DemoMatch.load()

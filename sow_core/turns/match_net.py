@@ -115,7 +115,7 @@ class DemoMatch:
         path = Path(folder or asset_folder("models") / "demo" / "match") / FILE
         if not path.is_file():
             raise SowError(
-                f"There is no learned match in {path.parent}; give --match none, or a CLIP folder."
+                f"There is no learned match in {path.parent}; give a CLIP folder, or --match own."
             )
         try:
             with safe_open(path, "pt") as file:

@@ -18,14 +18,20 @@ SHARE = 0.25
 """Of the canvas's sides: the size of a new thing in a picture without known ones."""
 EDGE = 2
 """px between a new thing and the canvas's edge."""
-ROOM = 0.35
+ROOM = 0.25
 """Of its size: a new thing is glad of that much room to its neighbours."""
-ATTEMPTS = ((1.0, 0.0, 64), (0.85, 0.03, 64), (0.7, 0.06, 96), (0.6, 0.1, 128))
-"""Tried in turn until a place obeys the wishes and is free: size of the new thing, how far the band of its middle
-widens, and how many places a side of the canvas has."""
-FREE = 0.08
-"""Share of a thing that may lie under another before a smaller one is tried."""
-CLEAR = 0.16
+SCALES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6)
+"""Sizes at which a new thing is tried, of the one it should have."""
+SMALL, COVERED, CROWDED, DOUBT, FAR, NEAR = 12.0, 25.0, 1.5, 0.8, 2.0, 0.3
+"""Costs of a place: of the share of its size that is given up, of the share that lies under other things, of touching
+one, of a wish that is barely obeyed, of one canvas between it and the best spot, of touching the edge. A thing that is
+too small is drawn badly, one that is covered often not at all."""
+FINE, WIDER = 64, 0.08
+"""Places that a side of the canvas has; how far the band of a thing's middle widens where these hold no good one."""
+POOR, MISSED = 3.0, 8.0
+"""Cost from which on a place that obeys several wishes is too crowded, so that one beside it is looked for too; how far
+beside, in units of CLEAR: a thing in a free place at the wrong side of a neighbour's middle is there, at least."""
+CLEAR = 0.1
 """Of a thing's size: how far beyond an anchor's middle "left of" begins, so that nobody doubts it."""
 
 
@@ -49,53 +55,49 @@ def find_place(
     """The box of a new thing of `size` (width, height, px): the nearest free place that obeys every wish.
 
     standing: on a ground that is seen from above: `size` is that of the middle of the band, nearer things are larger.
-    places: words of the canvas (left, right, top, bottom, middle). taken: boxes to keep clear of; where there is no
-    free place, the least covered one. band: smallest and largest height of its middle, as shares of the canvas.
-    Raises SowError if no place obeys the wishes.
+    places: words of the canvas (left, right, top, bottom, middle). taken: boxes to keep clear of. band: smallest and
+    largest height of its middle, as shares of the canvas. Where several wishes leave no room, a place that misses one
+    a little may be taken (see `obeyed`), or a crowded one. Raises SowError if no place comes near the wishes.
     """
-    tried: list[tuple[float, Box]] = []
-    for scale, wider, fine in ATTEMPTS:
-        found = _best(
-            frame,
-            (min(scale * size[0], frame[0] - 2 * EDGE), min(scale * size[1], frame[1] - 2 * EDGE)),
-            wishes,
-            places,
-            taken,
-            (max(band[0] - wider, 0.0), min(band[1] + wider, 1.0)),
-            standing,
-            fine,
-        )
-        if found is not None:
-            covered = max((_covered(found, other) for other in taken), default=0.0)
-            if covered <= FREE:
-                return found
-            tried.append((covered, found))
-    if not tried:
-        raise SowError(
-            "There is no place in the picture that is all of that at once; ask for fewer relations, or give --region."
-        )
-    return min(tried, key=lambda t: t[0])[1]
+    found: list[tuple[float, Box]] = []
+    for wider, slack in ((0.0, 0.0), (WIDER, 0.0), (WIDER, MISSED)):
+        if (found and min(place[0] for place in found) < POOR) or (slack and len(wishes) < 2):
+            break
+        limits = (max(band[0] - wider, 0.0), min(band[1] + wider, 1.0))
+        found += [
+            place
+            for scale in SCALES
+            if (place := _best(frame, scale, size, wishes, places, taken, limits, standing, slack))
+            is not None
+        ]
+    if found:
+        return min(found, key=lambda place: place[0])[1]
+    raise SowError(
+        "There is no place in the picture that is all of that at once; ask for fewer relations, or give --region."
+    )
 
 
 def _best(
     frame: tuple[int, int],
+    scale: float,
     size: tuple[float, float],
     wishes: Sequence[Wish],
     places: Sequence[str],
     taken: Sequence[Box],
     band: tuple[float, float],
     standing: bool,
-    fine: int,
-) -> Box | None:
-    """The place of least cost for a thing of exactly this size, None if none obeys the wishes."""
+    slack: float,
+) -> tuple[float, Box] | None:
+    """The place of least cost for a thing of `scale` times the size, and that cost; None if none obeys the wishes."""
+    size = min(scale * size[0], frame[0] - 2 * EDGE), min(scale * size[1], frame[1] - 2 * EDGE)
     fitting: list[tuple[Box, float]] = []
-    for x, y in _centres(frame, size, band, fine):
+    for x, y in _centres(frame, size, band):
         by = scale_at(y / frame[1]) if standing else 1.0
         w, h = by * size[0], by * size[1]
         box = Box(round(x - w / 2), round(y - h / 2), round(w), round(h))
         if _margin(frame, box) < EDGE:
             continue
-        doubt = _doubt(frame, box, wishes, places)
+        doubt = _doubt(frame, box, wishes, places, slack)
         if doubt is not None:
             fitting.append((box, doubt))
     if not fitting:
@@ -113,23 +115,35 @@ def _best(
     def cost(item: tuple[Box, float]) -> float:
         box, doubt = item
         far = abs(box.center[0] - wanted[0]) / frame[0] + abs(box.center[1] - wanted[1]) / frame[1]
-        covered = max((_covered(box, other) for other in taken), default=0.0)
+        covered = sum(box.intersect(other).area for other in taken) / max(box.area, 1)
         crowded = max((1.0 - _gap(box, other) / ROOM / max(size) for other in taken), default=0.0)
         edge = 1.0 - _margin(frame, box) / ROOM / max(size)
-        return 12.0 * covered + 0.8 * doubt + far + 1.5 * max(crowded, 0.0) + 0.3 * max(edge, 0.0)
+        return (
+            COVERED * covered
+            + DOUBT * doubt
+            + FAR * far
+            + CROWDED * max(crowded, 0.0)
+            + NEAR * max(edge, 0.0)
+        )
 
-    return min(fitting, key=cost)[0]
+    best = min(fitting, key=cost)
+    return cost(best) + SMALL * (1.0 - scale), best[0]
+
+
+def obeyed(frame: tuple[int, int], box: Box, wishes: Sequence[Wish], places: Sequence[str] = ()) -> bool:
+    """Whether a box stands where all the wishes and words want it."""
+    return _doubt(frame, box, wishes, places, 0.0) is not None
 
 
 def _centres(
-    frame: tuple[int, int], size: tuple[float, float], band: tuple[float, float], fine: int
+    frame: tuple[int, int], size: tuple[float, float], band: tuple[float, float]
 ) -> Iterator[tuple[float, float]]:
-    """Possible middles, on a grid of 1/fine of the canvas."""
+    """Possible middles, on a grid of 1/FINE of the canvas."""
     width, height = frame
     low_x, high_x = size[0] / 3 + EDGE, width - size[0] / 3 - EDGE
     low_y = max(size[1] / 3 + EDGE, band[0] * height)
     high_y = min(height - size[1] / 3 - EDGE, band[1] * height)
-    yield from product(_grid(low_x, high_x, width / fine), _grid(min(low_y, high_y), high_y, height / fine))
+    yield from product(_grid(low_x, high_x, width / FINE), _grid(min(low_y, high_y), high_y, height / FINE))
 
 
 def _grid(low: float, high: float, step: float) -> list[float]:
@@ -172,8 +186,11 @@ def _beside(wish: Wish, size: tuple[float, float]) -> tuple[float, float]:
     return x + dx, y + dy
 
 
-def _doubt(frame: tuple[int, int], box: Box, wishes: Sequence[Wish], places: Sequence[str]) -> float | None:
-    """0 where every wish is plainly obeyed, up to 1 where one barely is, None where one is not."""
+def _doubt(
+    frame: tuple[int, int], box: Box, wishes: Sequence[Wish], places: Sequence[str], slack: float
+) -> float | None:
+    """0 where every wish is plainly obeyed, 1 where one barely is, more where one is missed by up to `slack` times
+    CLEAR, None where one is missed by more."""
     margins = []
     (x, y), clear_x, clear_y = box.center, CLEAR * box.width, CLEAR * box.height
     for wish in wishes:
@@ -201,12 +218,9 @@ def _doubt(frame: tuple[int, int], box: Box, wishes: Sequence[Wish], places: Seq
     }
     margins += [sides[p] for p in places if p in sides]
     worst = min(margins, default=1.0)
-    return None if worst <= 0 else 1.0 - min(worst, 1.0)
-
-
-def _covered(box: Box, other: Box) -> float:
-    """The share of the smaller one that lies under the other."""
-    return box.intersect(other).area / max(min(box.area, other.area), 1)
+    if worst <= -slack:
+        return None
+    return 1.0 - min(max(worst, 0.0), 1.0) + sum(max(-m, 0.0) for m in margins)
 
 
 def _gap(box: Box, other: Box) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import SowError
 from ..method.box import CELL, Box
 from . import captions
 from .grammar import PRONOUNS, Instruction, read_instruction
-from .places import AIR, GROUND, SHARE, Wish, find_place, grown, scale_at
+from .places import AIR, GROUND, SHARE, Wish, find_place, grown, obeyed, scale_at
 from .things import Thing, find_thing, placed, without
 
 Locate = Callable[[str], Box]
@@ -124,6 +124,12 @@ def _under(box: Box, regions: Sequence[Box]) -> bool:
 def border(box: Box) -> int:
     """px that a region reaches beyond its thing: room for a shadow and for the join, and enough cells to draw in."""
     return max(3, round(BORDER * max(box.width, box.height)), (ROOMY - min(box.width, box.height) + 1) // 2)
+
+
+def _larger(values: Iterable[float]) -> float:
+    """The mean of the larger half: what was drawn too small once does not make everything after it smaller."""
+    row = sorted(values, reverse=True)
+    return sum(row[: (len(row) + 1) // 2]) / ((len(row) + 1) // 2)
 
 
 class _Resolver:
@@ -264,16 +270,22 @@ class _Resolver:
             ).clip(*self.scene.frame)
         return self._find(None, [])
 
-    def _size(self, known: Sequence[Box], standing: bool) -> tuple[float, float]:
-        """Of a new thing: the mean of the known ones, on the ground as if all stood in its middle."""
+    def _size(self, name: str, standing: bool) -> tuple[float, float]:
+        """Of a new thing: as the known ones of its kind, else a square as large as the larger half of all is on its
+        longer side; on the ground as if all stood in its middle."""
         width, height = self.scene.frame
+        known = [t for t in self.things if t.box]
         if not known:
             return SHARE * width, SHARE * height
-        by = [scale_at(b.center[1] / height) if standing else 1.0 for b in known]
-        return (
-            sum(b.width / k for b, k in zip(known, by, strict=True)) / len(known),
-            sum(b.height / k for b, k in zip(known, by, strict=True)) / len(known),
-        )
+        alike = [t for t in known if t.name.split()[-1:] == name.split()[-1:]]
+        shares = []
+        for box in (t.box for t in alike or known if t.box):
+            by = scale_at(box.center[1] / height) if standing else 1.0
+            shares.append((box.width / by, box.height / by))
+        if alike:
+            return _larger(w for w, _ in shares), _larger(h for _, h in shares)
+        side = _larger(max(share) for share in shares)
+        return side, side
 
     def _find_all(self) -> None:
         """Boxes for the things that have none, where the model can tell, so that nothing is put on them."""
@@ -291,8 +303,10 @@ class _Resolver:
         words = set(self.scene.prompt.lower().replace(",", " ").split())
         standing = bool(words & _STANDING) and not any(w.kind in ("on", "above") for w in wishes)
         if size is None:
-            size = self._size(known, standing)
-        taken = [grown(b, max(2, round(0.1 * b.width)), self.scene.frame) for b in (*known, *leaving)]
-        return find_place(
-            self.scene.frame, size, wishes, self.said.places, taken, GROUND if standing else AIR, standing
-        )
+            size = self._size(self.said.thing, standing)
+        taken = [*known, *leaving]
+        frame, said = self.scene.frame, self.said.places
+        box = find_place(frame, size, wishes, said, taken, GROUND if standing else AIR, standing)
+        if not obeyed(frame, box, wishes, said):
+            self.notes.append("there is no room for all of that at once: a free place beside it was taken")
+        return box

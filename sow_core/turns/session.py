@@ -24,6 +24,7 @@ from ..settings import png_bytes
 from . import grounding
 from .captions import mentioned
 from .match import Match, choose
+from .own_match import OwnMatch
 from .painting import EditOptions, make_canvas, measured, paint
 from .presets import edit_config, edit_options, text_plan
 from .resolve import Scene, Turn, resolve
@@ -40,7 +41,10 @@ MOST_CANDIDATES = 16
 
 @dataclass(frozen=True)
 class Wanted:
-    """One turn as it was asked for; empty: to be found. mask: white = what may change, instead of regions."""
+    """One turn as it was asked for; empty: to be found. mask: white = what may change, instead of regions.
+
+    match: who chooses among several candidates; None: the model itself.
+    """
 
     instruction: str
     regions: tuple[Box, ...] = ()
@@ -200,12 +204,11 @@ def next_turn(
         seeds = [wanted.seed + n for n in range(wanted.candidates)]
         images, canvas = painted(backend, before, turn, mask, config, options, seeds, progress)
         best = 0
+        judge = "none"
         if len(seeds) > 1:
-            if wanted.match is None:
-                raise SowError(
-                    "Several candidates need somebody who chooses: give --match FOLDER of a CLIP model."
-                )
-            best, scores = choose(wanted.match, before, scene.prompt, turn, images, canvas.free)
+            match = wanted.match or OwnMatch(backend, canvas)
+            judge = match.name
+            best, scores = choose(match, before, scene.prompt, turn, images, canvas.free)
             say("candidates: " + ", ".join(f"seed {s}: {v:.3f}" for s, v in zip(seeds, scores, strict=True)))
     turn = measured(turn, canvas, images[best])
     for note in turn.notes:
@@ -222,7 +225,7 @@ def next_turn(
         seeds[best],
         seeds[0],
         len(seeds),
-        wanted.match.name if wanted.match and len(seeds) > 1 else "none",
+        judge,
         tuple(map(_numbers, turn.regions)),
         tuple(map(_numbers, turn.spared)),
         turn.outside,

@@ -19,3 +19,4 @@ class KnownBackend(GaussianBackend):
 
     def set_prompts(self, prompts: dict[str, str]) -> None:
         self.prompts.append(dict(prompts))
+        self.means = {row: 0.1 * n for n, row in enumerate(prompts)} | self.means

@@ -50,8 +50,8 @@ def test_a_folder_without_a_model(tmp_path):
 
 
 def test_names_of_matches(clip):  # noqa: F811
-    assert open_match("none", "demo") is None and open_match(None, "some/folder") is None
-    assert open_match(None, "demo").name == "demo" and open_match(str(clip), "demo").name == str(clip)
+    assert open_match(None) is None and open_match("own") is None, "the model itself"
+    assert open_match("demo").name == "demo" and open_match(str(clip)).name == str(clip)
 
 
 def test_the_learned_match_knows_what_was_asked():

@@ -99,6 +99,15 @@ def test_back_and_its_end(begun, model):
         back(begun, 7)
 
 
+def test_of_several_candidates_the_model_itself_chooses(begun, model):
+    said: list[str] = []
+    state, _ = edit(begun, model, Wanted("add a cat", candidates=3, seed=7), say=said.append)
+    now = state.now
+    assert (now.match, now.candidates, now.first_seed) == ("own", 3, 7) and now.seed in (7, 8, 9)
+    assert any(line.startswith("candidates: seed 7: ") for line in said)
+    assert replay(begun, state, model)[-1][2], "the one that was chosen is made again"
+
+
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
@@ -108,7 +117,6 @@ def test_back_and_its_end(begun, model):
         (Wanted("add a cat", regions=(Box(200, 0, 9, 9),)), "outside the 96x64"),
         (Wanted("add a cat", settings=("cycles=many",)), "cycles"),
         (Wanted("add a cat", feather=99), "Bad feather 99"),
-        (Wanted("add a cat", candidates=2), "--match"),
         (Wanted("add a cat", things=(Thing("dog", Box(90, 0, 50, 9)),)), "leaves the 96x64"),
     ],
 )

@@ -1,0 +1,103 @@
+"""The model as the judge of its own candidates: the arithmetic on a known denoiser, the choice on the demo model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from gaussian import GaussianBackend
+
+from sow_core.method.box import Box
+from sow_core.turns.match import choose
+from sow_core.turns.own_match import MOST, PLAIN, OwnMatch, mixtures, rivals
+from sow_core.turns.painting import Canvas
+from sow_core.turns.resolve import Turn
+from sow_core.turns.things import Thing
+
+TOLD = "a blue ball on a gray floor"
+ASKED = "a blue ball and a red cube on a gray floor"
+TURN = Turn("add a red cube", (Box(0, 0, 32, 32),), ASKED,
+            (Thing("blue ball", Box(40, 0, 20, 20)), Thing("red cube", Box(0, 0, 9, 9))), fresh="red cube")  # fmt: skip
+
+
+class Shown(GaussianBackend):
+    """Every prompt means a picture of one gray, which the denoiser expects exactly."""
+
+    def __init__(self, grays: dict[str, float]) -> None:
+        super().__init__(std=0.0)
+        self.grays = grays
+
+    def set_prompts(self, prompts: dict[str, str]) -> None:
+        self.means = {row: self.grays[text] for row, text in prompts.items()}
+
+
+def test_a_thing_is_mixed_up_with_its_neighbours():
+    assert mixtures("red cube", "blue ball") == ["blue ball", "blue cube", "red ball"]
+    assert mixtures("hat", "red cube") == ["red cube", "red hat", "cube"]
+    told = rivals(ASKED, TOLD, TURN)
+    assert told[0] == TOLD and "a blue ball and a blue cube on a gray floor" in told and ASKED not in told
+    assert rivals(ASKED, "", TURN)[0] == TOLD, "what was hidden from the model is not in the prompt before"
+
+
+def test_there_are_never_more_rivals_than_are_worth_it():
+    things = tuple(Thing(f"{q} {kind}") for q in ("big", "old", "new") for kind in ("cat", "dog", "cow"))
+    prompt = ", ".join(f"a {t.name}" for t in things) + " and a red cube"
+    turn = Turn("add a red cube", (), prompt, (*things, Thing("red cube")), fresh="red cube")
+    assert len(rivals(prompt, TOLD, turn)) == MOST
+
+
+@pytest.mark.parametrize("turn", [Turn("remove it", (), TOLD, ()), Turn("do as I say", (), ASKED, ())])
+def test_nothing_new_is_compared_with_what_was_told_before(turn):
+    assert rivals(turn.prompt, "a cat", turn) == ("a cat",)
+    assert rivals(turn.prompt, "", turn) == rivals(turn.prompt, turn.prompt, turn) == ()
+
+
+def test_the_score_is_the_formula_and_the_picture_that_was_asked_for_wins():
+    free = torch.zeros(64, 64)
+    free[:32, :32] = 1
+    before = torch.full((3, 64, 64), 0.5)
+    grays = dict.fromkeys(rivals(ASKED, TOLD, TURN), 0.6) | {TOLD: 0.0, ASKED: 0.4}
+    own = OwnMatch(Shown(grays), Canvas(before, free, before, ASKED, TURN.regions))  # type: ignore[arg-type]
+
+    def painted(gray: float) -> torch.Tensor:
+        return torch.where(free > 0, torch.full_like(before, gray / 2 + 0.5), torch.rand(3, 64, 64))
+
+    after = torch.stack([painted(gray) for gray in (0.6, 0.4, 0.0, 0.45)])
+    best, scores = choose(own, before, TOLD, TURN, torch.where(free > 0, after, before), free)
+    assert best == 1 and scores[1] > scores[3] > scores[0] and scores[1] > scores[2]
+    # Two grays differ by d: the noise is wrong by a d / b, on cells that may change alone.
+    schedule = Shown({}).schedule(10)
+    unit = sum((schedule.a[k] / schedule.b[k]) ** 2 for k in (3, 5)) / 2
+    expected = [unit * (near - asked - PLAIN * asked)
+                for asked, near in ((0.04, 0.0), (0.0, 0.04), (0.16, 0.0), (0.0025, 0.0225))]  # fmt: skip
+    assert np.allclose(scores, expected, rtol=1e-3)
+
+
+def test_the_demo_model_knows_its_colours_and_shapes():
+    """A true picture against the same with another colour or shape in its place."""
+    from dataclasses import replace
+
+    from sow_core.backends.diffusers import DiffusersBackend
+    from tools.demo_model import edits, world
+    from tools.demo_model.captions import cube_caption
+
+    backend, right = DiffusersBackend.load("demo"), 0
+    for seed in range(5):
+        old, new = edits.sample_scene(np.random.default_rng([world.VALIDATION[70_000] + seed, 3]), 2)
+        changes = ({"color": old.color}, {"shape": old.shape})
+        wrong = replace(new, **changes[(new.shape != old.shape) * (seed % 2)])
+        if wrong == new:
+            wrong = replace(new, **changes[1])
+        x0, y0, x1, y1 = (round(v) for v in new.box)
+        region = Box(x0 - 4, y0 - 4, x1 - x0 + 8, y1 - y0 + 8).clip(128, 128)
+        free = torch.zeros(128, 128)
+        free[region.y : region.bottom, region.x : region.right] = 1
+        before, good, bad = (
+            torch.from_numpy(world.draw_cubes(scene).copy()).permute(2, 0, 1).float() / 255
+            for scene in ((old,), (old, new), (old, wrong))
+        )
+        prompt = cube_caption((old, new))
+        turn = Turn("add it", (region,), prompt, (Thing(old.name), Thing(new.name)), fresh=new.name)
+        own = OwnMatch(backend, Canvas(before, free, before, prompt, (region,)))
+        right += choose(own, before, cube_caption((old,)), turn, torch.stack([bad, good]), free)[0]
+    assert right >= 4

@@ -216,7 +216,7 @@ def _match(name: str) -> Match:
     from ..sow_core.turns.match import open_match
 
     folder = DEMO if name == DEMO else clip_folders().get(name)
-    found = None if folder is None else open_match(folder, "")
+    found = None if folder is None else open_match(folder)
     if found is None:
         raise SowError(f"No match {name!r}: expected one of {', '.join(matches())[:200]}.")
     return found

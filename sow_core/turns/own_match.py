@@ -15,12 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..method.box import CELL
 from ..method.schedule import add_noise
 from . import captions
 
 if TYPE_CHECKING:
-    from ..backends.diffusers import DiffusersBackend
+    from ..backends.base import ModelBackend
     from .painting import Canvas
     from .resolve import Turn
 
@@ -39,7 +38,7 @@ class OwnMatch:
 
     name = "own"
 
-    def __init__(self, backend: DiffusersBackend, canvas: Canvas) -> None:
+    def __init__(self, backend: ModelBackend, canvas: Canvas) -> None:
         self.backend, self.canvas = backend, canvas
 
     def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
@@ -62,7 +61,7 @@ class OwnMatch:
         backend.set_prompts({f"rival {n}": text for n, text in enumerate(prompts)})
         rows = tuple(f"rival {n}" for n in range(len(prompts)))
         z = torch.cat([backend.encode(picture[None]) for picture in shown])
-        weight = F.avg_pool2d(canvas.free[None, None], CELL)[0, 0].to(z)
+        weight = F.adaptive_avg_pool2d(canvas.free[None, None], z.shape[-2:])[0, 0].to(z)
         schedule = backend.schedule(STEPS)
         generator = torch.Generator().manual_seed(0)
         total = torch.zeros(len(prompts), len(z))

@@ -22,13 +22,13 @@ ROOM = 0.25
 """Of its size: a new thing is glad of that much room to its neighbours."""
 SCALES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6)
 """Sizes at which a new thing is tried, of the one it should have."""
-SMALL, COVERED, CROWDED, DOUBT, FAR, NEAR = 12.0, 25.0, 1.5, 0.8, 2.0, 0.3
+SMALL, COVERED, CROWDED, DOUBT, FAR, NEAR = 12.0, 25.0, 1.5, 0.4, 2.0, 0.3
 """Costs of a place: of the share of its size that is given up, of the share that lies under other things, of touching
 one, of a wish that is barely obeyed, of one canvas between it and the best spot, of touching the edge. A thing that is
 too small is drawn badly, one that is covered often not at all."""
 FINE, WIDER = 64, 0.08
-"""Places that a side of the canvas has; how far the band of a thing's middle widens where these hold no good one."""
-POOR, MISSED = 3.0, 8.0
+"""Places that a side of the canvas has; how far the band of a thing's middle widens where it holds none."""
+POOR, MISSED = 3.0, 10.0
 """Cost from which on a place that obeys several wishes is too crowded, so that one beside it is looked for too; how far
 beside, in units of CLEAR: a thing in a free place at the wrong side of a neighbour's middle is there, at least."""
 CLEAR = 0.1
@@ -60,9 +60,11 @@ def find_place(
     a little may be taken (see `obeyed`), or a crowded one. Raises SowError if no place comes near the wishes.
     """
     found: list[tuple[float, Box]] = []
-    for wider, slack in ((0.0, 0.0), (WIDER, 0.0), (WIDER, MISSED)):
-        if (found and min(place[0] for place in found) < POOR) or (slack and len(wishes) < 2):
+    for wider, slack in ((0.0, 0.0), (0.0, MISSED), (WIDER, 0.0), (WIDER, MISSED)):
+        if found and (wider or min(place[0] for place in found) < POOR):
             break
+        if slack and len(wishes) < 2:
+            continue
         limits = (max(band[0] - wider, 0.0), min(band[1] + wider, 1.0))
         found += [
             place

@@ -62,6 +62,31 @@ def test_no_place_is_all_of_that():
         )
 
 
+def test_where_several_wishes_leave_no_room_a_free_place_beside_is_taken_and_said():
+    known = (Thing("blue cube", Box(36, 45, 32, 27)), Thing("yellow ball", Box(46, 78, 33, 34)),
+             Thing("red cube", Box(74, 57, 32, 27)))  # fmt: skip
+    scene = Scene(FRAME, "a blue cube, a yellow ball and a red cube on a gray floor", known)
+    turn = resolve(
+        "add a cyan cube left of the yellow ball, right of the blue cube, behind the yellow ball and in front of the "
+        "red cube",
+        scene,
+    )
+    box = turn.things[-1].box
+    assert sum(box.intersect(t.box).area for t in known) < 0.1 * box.area and min(box.width, box.height) > 18
+    assert box.center[0] < known[1].box.center[0] and any("no room" in note for note in turn.notes)
+    roomy = resolve("add a cyan cube left of the blue cube", scene)
+    assert roomy.notes == () and roomy.things[-1].box.center[0] < known[0].box.center[0]
+
+
+def test_what_was_drawn_too_small_once_makes_nothing_else_small():
+    things = (Thing("blue ball", Box(10, 50, 30, 30)), Thing("red cone", Box(80, 60, 12, 14)))
+    scene = Scene(FRAME, "a blue ball and a red cone on a gray floor", things)
+    cube = resolve("add a cube in the middle", scene).things[-1].box
+    assert 30 <= cube.width <= 40 and 30 <= cube.height <= 40
+    cone = resolve("add a green cone in the middle", scene).things[-1].box
+    assert 10 <= cone.width <= 16, "as the known ones of its kind"
+
+
 def test_adding_leaves_the_others_alone():
     turn = resolve("add a red cube left of the green cube", SCENE)
     assert turn.prompt == "a blue sphere, a red cube and a green cube on a gray floor"

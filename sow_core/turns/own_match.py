@@ -61,7 +61,7 @@ class OwnMatch:
         backend.set_prompts({f"rival {n}": text for n, text in enumerate(prompts)})
         rows = tuple(f"rival {n}" for n in range(len(prompts)))
         z = torch.cat([backend.encode(picture[None]) for picture in shown])
-        weight = F.adaptive_avg_pool2d(canvas.free[None, None], z.shape[-2:])[0, 0].to(z)
+        weight = F.adaptive_avg_pool2d(canvas.free[None, None], (z.shape[-2], z.shape[-1]))[0, 0].to(z)
         schedule = backend.schedule(STEPS)
         generator = torch.Generator().manual_seed(0)
         total = torch.zeros(len(prompts), len(z))

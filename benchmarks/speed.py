@@ -1,4 +1,4 @@
-"""`python -m sow_core bench speed`: attention, whole runs, batches, cycles, sizes, memory, shares, files of jobs.
+"""`python -m sow_core bench speed`: attention (joint too), runs, batches, cycles, sizes, memory, shares, files of jobs.
 
 Writes speed.json and speed.svg. Only the ratios mean something on another machine. `COW_PEER` (a checkout of the
 predecessor's official code) adds that code, as it is, to the whole runs.
@@ -17,7 +17,7 @@ from sow_core.errors import SowError
 from sow_core.files import atomic_write
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("attention", "runs", "batches", "cycles", "sizes", "memory", "shares", "jobs")
+PARTS = ("attention", "joint", "runs", "batches", "cycles", "sizes", "memory", "shares", "jobs")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +71,10 @@ def measure(part: str, args: argparse.Namespace) -> Any:
         grids = {1024: 20, 256: 40} if args.quick else attention_speed.GRIDS
         dtypes = (torch.float32,) if args.quick else (torch.float32, torch.bfloat16)
         return attention_speed.measure(rounds, args.device, dtypes, grids)
+    if part == "joint":
+        size = attention_speed.JOINT | ({"tokens": 256, "text": 64} if args.quick else {})
+        dtypes = (torch.float32,) if args.device == "cpu" else (torch.bfloat16,)
+        return attention_speed.measure_joint(rounds, args.device, dtypes, size)
     if part == "memory":
         return memory_speed.measure((256,) if args.quick else (512, 1024), args.device)
     if part == "jobs":

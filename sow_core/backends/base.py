@@ -43,10 +43,13 @@ class ModelBackend(Backend):
         for module in parts.modules:
             module.to(self.device)
 
+    cells = 64
+    """Side of the latents that a model was trained at, where its config does not say."""
+
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in px that the model was trained at."""
-        cells = self.parts.net.config.get("sample_size") or 64
+        cells = self.parts.net.config.get("sample_size") or self.cells
         height, width = cells if isinstance(cells, (list, tuple)) else (cells, cells)
         return int(width) * self.parts.cell, int(height) * self.parts.cell
 

@@ -26,6 +26,7 @@ class TransformerBackend(ModelBackend):
         super().__init__(parts, device)
         self.family = parts.family
         self._flow = FLOWS[parts.kind]
+        self.cells = 1024 // parts.cell
         self.prompt_tokens = self._flow.tokens
 
     def _embedding(self, row: str) -> TextEmbedding:

@@ -168,6 +168,8 @@ class Model:
         said = note({"--prompt": job.prompt, "--negative": job.negative, **{f"--{k}": v for k, v in job.extra.items()}})
         if said:
             say(said)
+        if job.config.guidance == 1 and job.options.negative:
+            say("note: without guidance (cfg 1) the negative prompt has no effect.")
         self.backend.set_prompts({"positive": job.prompt, "negative": job.negative, **job.extra})
         self.backend.set_concepts(job.concepts)
         with self._patched(job):

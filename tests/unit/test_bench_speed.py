@@ -71,3 +71,20 @@ def test_parts_are_written_one_by_one_and_kept(tmp_path, monkeypatch, capsys):
 def test_no_gpu_is_one_line():
     with pytest.raises(SowError, match="no CUDA device"):
         speed.run(options("--device", "cuda"))
+
+
+def test_the_joint_attention_needs_no_matrix_of_all_tokens():
+    """In sizes of q, what the rank form allocates is the same for 4 times the tokens; a mask's is not."""
+    from benchmarks.attention_speed import joint_variants, memory_of
+
+    used = {}
+    for tokens in (256, 1024):
+        size = {"tokens": tokens, "text": tokens // 4, "head": 16, "heads": 2}
+        ways = joint_variants(**size, dtype=torch.float32, device="cpu")
+        with torch.inference_mode():
+            for name, way in ways.items():
+                way()  # what is kept for the rest of a call
+                used[name, tokens] = memory_of(way, size, torch.float32, "cpu")
+    ours, masked = "low rank with mass (ours)", "N x N bias, fused"
+    assert used[ours, 1024] < 1.5 * used[ours, 256], "a matrix would make it four times as much"
+    assert used[masked, 1024] > 2.5 * used[masked, 256]

@@ -215,3 +215,23 @@ def test_a_tokenizer_without_its_rules_is_refused(copy):
 def test_other_pipelines_are_refused_each_with_its_reason(kind, said):
     with pytest.raises(SowError, match=said):
         check_index("x", {"_class_name": kind})
+
+
+def test_a_model_from_python_snaps_to_its_tokens_and_says_what_has_no_effect(tiny):
+    from PIL import Image
+
+    import sow_core as sow
+    from sow_core.pipeline.job import check
+    from sow_core.pipeline.options import Options
+
+    model, said = sow.load(tiny("flux"), device="cpu"), []
+    face = Image.new("RGB", (32, 24), (200, 120, 40))
+    asked = {"condition": [face], "box": [sow.Box(20, 14, 32, 32)], "prompt": PROMPT, "negative": "blurry",
+             "size": "96x64", "cycles": 1, "settings": ["steps=4", "hi=3", "lo=2", "preserve=1"]}  # fmt: skip
+    made = model.make(check(Options.named(asked)), say=said.append)
+    assert made.job.config.guidance == 1.0 and made.images[0].size == (96, 64)
+    assert (made.layout.conditions[0].box, made.layout.snap) == (sow.Box(16, 16, 32, 32), 16)
+    assert said == ["note: without guidance (cfg 1) the negative prompt has no effect."]
+    with pytest.raises(SowError, match="Bad width 72: expected a multiple of 16"):
+        model.make(check(Options.named(asked | {"size": "72x64", "box": None})), say=said.append)
+    assert model.size == (1024, 1024)

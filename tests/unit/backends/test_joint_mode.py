@@ -77,6 +77,24 @@ def test_the_rank_form_is_the_explicit_mask(family, flows):
     assert torch.allclose(ours, masked, atol=1e-4), float((ours - masked).abs().max())
 
 
+def test_a_lora_keeps_its_effect(flows):
+    """What a module adds to its layers is in q, k and v when the modulation sees them."""
+    backend = flows("flux")
+    before = both(backend)[0]
+    down, up = noise(4, 64, seed=5), noise(64, 4, seed=6)
+    blocks = backend.parts.transformer.transformer_blocks
+    hooks = [layer.register_forward_hook(lambda module, given, out: out + 0.2 * given[0] @ down.T @ up.T)
+             for block in blocks for layer in (block.attn.to_q, block.attn.to_v)]  # fmt: skip
+    try:
+        ours, masked, plain, _ = both(backend)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert (ours - before).abs().max() > 0.05 and (masked[1] - plain[1]).abs().max() > 0.01
+    assert torch.allclose(ours, masked, atol=1e-4)
+    assert torch.equal(both(backend)[0], before)
+
+
 def test_zero_strength_is_no_modulation_bit_for_bit(flows):
     backend = flows("sd3demo")
     x, schedule = noise(1, 4, *CELLS), backend.schedule(10)

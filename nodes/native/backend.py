@@ -61,6 +61,8 @@ class NativeBackend:
         self._seed = seed
         self._canvas = canvas
         self._flow = is_flow(self._model.model_sampling)
+        family = family_of(self._model) if self._flow else None
+        self._told = family is not None and family.guidance == "embedded"
         self._frames = self._model.latent_format.latent_dimensions == 3
         self._hooks = hooks_of(self._model, options, canvas)
         self._crops: dict[tuple[str, tuple[int, ...]], list[dict[str, Any]]] = {}
@@ -89,7 +91,8 @@ class NativeBackend:
         state = x / scale.divisor
         # The positive prompt first, as the host has it: patches tell it from the others by its number.
         order = sorted(range(len(rows)), key=lambda n: rows[n] != POSITIVE)
-        conds = [told(self._conds(rows[n], state), embedded) for n in order]
+        told = embedded or not self._told
+        conds = [c if told else unguided(c) for c in (self._conds(rows[n], state) for n in order)]
         names = {c["uuid"]: rows[n] for n, cond in zip(order, conds, strict=True) for c in cond if "uuid" in c}
         with self._hooks.active(control, [rows[n] for n in order], names):
             found = self._call(conds, state, scale.sigma)
@@ -201,10 +204,8 @@ def unframed(latent: Tensor) -> Tensor:
     return latent[:, :, 0] if latent.ndim == 5 else latent
 
 
-def told(conds: list[dict[str, Any]], embedded: bool) -> list[dict[str, Any]]:
-    """Prompts as they are or, not `embedded`, with the guidance 1 where the model is told one. Changes none of them."""
-    if embedded or not any("guidance" in cond.get("model_conds", {}) for cond in conds):
-        return conds
+def unguided(conds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The prompts of a model that is told its guidance, with the guidance 1. Changes none of them."""
     none = {"guidance": comfy.conds.CONDRegular(torch.FloatTensor([1.0]))}
     return [{**cond, "model_conds": {**cond["model_conds"], **none}} for cond in conds]
 

@@ -16,6 +16,7 @@ from native_cases import (  # noqa: F401  (they register their cases)
     cleanliness,
     composed,
     flow,
+    flow_families,
     flow_folder,
     grounding,
     guests,

@@ -321,6 +321,14 @@ def test_flow_parity(case: dict[str, dict[str, float]]) -> None:
         assert found["indicator_gap"] < 1e-4 and (found["indicators"] > 0) == (name != "off"), (name, found)
 
 
+def test_flow_families(case: dict[str, dict[str, float]]) -> None:
+    """What both worlds have: whole modulated runs on the same weights, converted as the host converts them."""
+    assert set(case) == {"flux", "schnell", "chroma", "lumina2", "z_image"}
+    for name, found in case.items():
+        assert found["rms"] < 1e-4 and found["std"] > 0.1, (name, found)
+        assert found["indicators"] == 4 and found["indicator_gap"] < 1e-4, (name, found)
+
+
 def test_flow_folder_errors(case: dict[str, str]) -> None:
     words = {"blocks": "do not fit their config.json", "heads": "3 heads of 32", "channels": "16 latent channels",
              "shares": "text encoder of nothing", "scheduler": "has the scheduler DDIM"}  # fmt: skip

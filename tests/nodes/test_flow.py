@@ -96,3 +96,26 @@ def test_the_vae_must_have_the_models_axes_and_the_layouts_cells():
                                 (vae(8), families.QWEN_IMAGE, 8), (vae(8, 3), families.FLUX, 8)):  # fmt: skip
         with pytest.raises(sow_error(), match="VAE"):
             C.check_vae(wrong, family, cell)
+
+
+def test_every_weight_of_stable_diffusion_3_has_its_place_in_the_host():
+    """Scale and shift change places in the last block and the last layer alone, and in copies."""
+    from diffusers import SD3Transformer2DModel
+
+    net = SD3Transformer2DModel(
+        sample_size=16, patch_size=2, in_channels=4, out_channels=4, num_layers=3, attention_head_dim=8,
+        num_attention_heads=2, joint_attention_dim=12, caption_projection_dim=16, pooled_projection_dim=10,
+        pos_embed_max_size=8, qk_norm="rms_norm", dual_attention_layers=(0,),
+    )  # fmt: skip
+    state = {key: torch.randn_like(value) for key, value in net.state_dict().items()}
+    before = {key: value.clone() for key, value in state.items()}
+    made = part("nodes.folder.transformer").renamed(state, 3)
+    assert all(torch.equal(state[key], before[key]) for key in before)
+    assert all(key.split(".")[0] in ("joint_blocks", "x_embedder", "t_embedder", "y_embedder", "context_embedder",
+                                     "final_layer", "pos_embed") for key in made)  # fmt: skip
+    assert sum(value.numel() for value in made.values()) == sum(value.numel() for value in state.values())
+    for number, turned in ((1, False), (2, True)):
+        theirs = state[f"transformer_blocks.{number}.norm1_context.linear.weight"]
+        ours = made[f"joint_blocks.{number}.context_block.adaLN_modulation.1.weight"]
+        assert torch.equal(ours, torch.cat(theirs.chunk(2)[::-1]) if turned else theirs)
+    assert made["joint_blocks.0.x_block.attn2.qkv.weight"].shape == (48, 16)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 FAMILIES = ("sd1", "sd2", "sd2_v", "sdxl")
-FLOW_FAMILIES = ("sd3demo", "sd3", "flux", "schnell", "chroma", "lumina2", "z_image", "qwen", "flux2")
+FLOW_FAMILIES = ("sd3demo", "sd3", "flux", "schnell", "chroma", "lumina2", "z_image", "qwen")
 START, END = "<|startoftext|>", "<|endoftext|>"
 _SIZES = {"sd1": 64, "sd2": 64, "sd2_v": 96, "sdxl": 128}  # latent cells per side: 512, 512, 768, 1024 px
 _BETAS = {
@@ -59,6 +59,7 @@ _PIPELINES = {
     "chroma": "ChromaPipeline",
     "lumina2": "Lumina2Pipeline",
     "z_image": "ZImagePipeline",
+    "qwen": "QwenImagePipeline",
 }
 """Flow families that are built as folders, and their pipelines' classes."""
 
@@ -83,13 +84,16 @@ def _build_flow(family: str, root: Path, seed: int) -> Path:
         torch.manual_seed(seed)
         transformer(family).save_pretrained(root / "transformer")
         if family != "sd3demo":
-            vae("flow").save_pretrained(root / "vae")
-            index["vae"] = ["diffusers", "AutoencoderKL"]
+            coder = _qwen_vae() if family == "qwen" else vae("flow")
+            coder.save_pretrained(root / "vae")
+            index["vae"] = ["diffusers", type(coder).__name__]
             for suffix, encoder in _flow_encoders(family).items():
                 encoder.save_pretrained(root / f"text_encoder{suffix}")
                 index[f"text_encoder{suffix}"] = ["transformers", type(encoder).__name__]
                 clip = type(encoder).__name__.startswith("CLIP")
-                (write_tokenizer if clip else write_text_tokenizer)(root / f"tokenizer{suffix}")
+                writers = {"qwen": write_byte_tokenizer}
+                write = write_tokenizer if clip else writers.get(family, write_text_tokenizer)
+                write(root / f"tokenizer{suffix}")
                 index[f"tokenizer{suffix}"] = ["transformers", "CLIPTokenizer" if clip else "PreTrainedTokenizerFast"]
     (root / "scheduler").mkdir(exist_ok=True)
     _write_json(root / "scheduler" / "scheduler_config.json", {"_class_name": scheduler, "shift": 3.0})
@@ -119,7 +123,25 @@ def _flow_encoders(family: str) -> dict[str, Any]:
         return {"": t5(40)}
     if family == "lumina2":
         return {"": Gemma2Model(Gemma2Config(**small, query_pre_attn_scalar=8)).eval()}
+    if family == "qwen":
+        return {"": _qwen_eyes(small)}
     return {"": Qwen3Model(Qwen3Config(**small)).eval()}
+
+
+def _qwen_eyes(small: dict[str, Any]) -> Any:
+    """Qwen2.5-VL whole, as the released folder has it: only its language model is used."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    text = {k: v for k, v in small.items() if k != "head_dim"} | {"rope_theta": 1e6}
+    text["rope_scaling"] = {"rope_type": "default", "type": "default", "mrope_section": [1, 2, 2]}
+    eyes = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 40}
+    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=eyes)).eval()
+
+
+def _qwen_vae() -> Any:
+    from diffusers import AutoencoderKLQwenImage
+
+    return AutoencoderKLQwenImage(base_dim=8, dim_mult=[1, 1, 1, 1], num_res_blocks=1).eval()
 
 
 def _projected(width: int) -> Any:
@@ -144,6 +166,20 @@ def write_text_tokenizer(folder: Path) -> None:
     made.save(str(folder / "tokenizer.json"))
     roles = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "model_max_length": 10**30}
     _write_json(folder / "tokenizer_config.json", {"tokenizer_class": "T5TokenizerFast", **roles})
+
+
+def write_byte_tokenizer(folder: Path) -> None:
+    """Qwen's tokenizer as its released folder has it: words, merges (none here) and added tokens, no tokenizer.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    units = _byte_units()
+    _write_json(folder / "vocab.json", {unit: number for number, unit in enumerate(units)})
+    (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    added = {str(len(units) + n): {"content": token, "special": True} for n, token in enumerate(special)}
+    _write_json(folder / "tokenizer_config.json", {
+        "tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": added, "pad_token": special[0],
+        "eos_token": special[2], "bos_token": None, "unk_token": None, "model_max_length": 131072,
+    })  # fmt: skip
 
 
 def transformer(family: str) -> Any:
@@ -249,18 +285,6 @@ _TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
             "num_attention_heads": 2,
             "joint_attention_dim": 40,
             "axes_dims_rope": (8, 12, 12),
-        },
-    ),
-    "flux2": (
-        "Flux2Transformer2DModel",
-        {
-            "num_layers": 2,
-            "num_single_layers": 2,
-            "attention_head_dim": 32,
-            "num_attention_heads": 2,
-            "joint_attention_dim": 40,
-            "axes_dims_rope": (8, 8, 8, 8),
-            "timestep_guidance_channels": 32,
         },
     ),
 }

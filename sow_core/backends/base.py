@@ -110,7 +110,7 @@ class ModelBackend(Backend):
     @property
     def channels(self) -> int:
         """Of a latent."""
-        return int(self.parts.vae.config.latent_channels)
+        return latents.channels(self.parts.vae)
 
     # -- pictures
 
@@ -118,13 +118,12 @@ class ModelBackend(Backend):
     def encode(self, image: Tensor) -> Tensor:
         vae = self.parts.vae
         pixels = (image * 2.0 - 1.0).to(self.device, vae.dtype)
-        return latents.to_model(vae, vae.encode(pixels).latent_dist.mode().float())
+        return latents.encode(vae, pixels)
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
-        vae = self.parts.vae
-        scaled = latents.from_model(vae, latent).to(vae.dtype)
-        pictures = [vae.decode(z[None]).sample.float() for z in scaled]  # one by one: the VAE's memory peak
+        # One by one: the VAE's memory peak.
+        pictures = [latents.decode(self.parts.vae, z[None]).float() for z in latent]
         return (torch.cat(pictures) / 2.0 + 0.5).clamp(0.0, 1.0)
 
 

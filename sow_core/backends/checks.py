@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import SowError
 from ..method.box import CELL
-from ..method.families import CHROMA, FLUX, LUMINA2, SD3, Z_IMAGE, Family
+from ..method.families import CHROMA, FLUX, LUMINA2, QWEN_IMAGE, SD3, Z_IMAGE, Family
+from . import latents
 from .components import Components, FlowComponents
 
 FAMILIES = ("SD 1.x", "SD 2.x", "SDXL")
@@ -32,11 +33,13 @@ FLOW_PIPELINES = {
     "Lumina2Pipeline": "lumina2",
     "Lumina2Text2ImgPipeline": "lumina2",
     "ZImagePipeline": "z_image",
+    "QwenImagePipeline": "qwen",
 }
 """The kind of a flow transformer's folder by its pipeline's class. "SowFlow" is no class of diffusers: a transformer
 whose other parts another folder has."""
 FLOW_FAMILIES: dict[str, Family] = {
     "demo_flow": SD3, "sd3": SD3, "flux": FLUX, "chroma": CHROMA, "lumina2": LUMINA2, "z_image": Z_IMAGE,
+    "qwen": QWEN_IMAGE,
 }  # fmt: skip
 _CLIP, _T5 = ("CLIPTextModel",), ("T5EncoderModel",)
 _KL = ("AutoencoderKL",)
@@ -58,6 +61,10 @@ FLOW_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "z_image": {
         "transformer": ("ZImageTransformer2DModel",), "vae": _KL, "text_encoder": ("Qwen3Model", "Qwen3ForCausalLM"),
     },
+    "qwen": {
+        "transformer": ("QwenImageTransformer2DModel",), "vae": ("AutoencoderKLQwenImage",),
+        "text_encoder": ("Qwen2_5_VLForConditionalGeneration",),
+    },
 }  # fmt: skip
 """By kind: the classes that a folder's model_index.json may name for a part."""
 REFUSED = (
@@ -65,13 +72,12 @@ REFUSED = (
     (r"Kontext|Edit|Omni|Reference", "edits pictures that stand beside the noisy latent"),
     (r"Control|Redux|IPAdapter", "is guided by another picture"),
     (r"Layered", "makes layers, not a picture"),
-    (r"QwenImage", "runs in ComfyUI (SOW KSampler), not from a folder"),
     (r"Flux2", "runs in ComfyUI (SOW KSampler), not from a folder"),
     (r"HiDream", "runs in ComfyUI (SOW KSampler), not from a folder"),
     (r"Video|Wan|LTX|Mochi|CogVideo|Allegro|SkyReels|Cosmos", "is a video model"),
 )
 """Why other pipelines are refused, by what their class is called."""
-PACKED = ("flux", "chroma")
+PACKED = ("flux", "chroma", "qwen")
 """Kinds whose net is handed the cells of a token as channels."""
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
@@ -151,17 +157,20 @@ def check_flow_scheduler(name: str, config: Mapping[str, Any]) -> None:
 
 def check_flow_parts(parts: FlowComponents) -> FlowComponents:
     """The loaded parts of a flow model, frozen for inference, once net, VAE and text encoders agree."""
-    net, vae = parts.transformer.config, parts.vae.config
+    net, vae = parts.transformer.config, parts.vae
     packed = parts.family.patch**2 if parts.kind in PACKED else 1
     given = net.in_channels
-    if net.get("out_channels") not in (None, given) or given % packed:
+    if net.get("out_channels") not in (None, given, given // packed) or given % packed:
         raise SowError(f"{parts.name} is an edit or fill model ({given} channels in, {net.out_channels} out).")
-    factor = 2 ** (len(vae.block_out_channels) - 1)
-    if vae.latent_channels != given // packed or factor != parts.cell:
+    channels, factor = latents.channels(vae), latents.factor(vae)
+    if channels != given // packed or factor != parts.cell:
         raise SowError(
-            f"The VAE of {parts.name} has {vae.latent_channels} channels and {factor} px per latent cell; "
+            f"The VAE of {parts.name} has {channels} channels and {factor} px per latent cell; "
             f"expected {given // packed} and {parts.cell}."
         )
+    scales = (vae.config.get("latents_mean") or (), vae.config.get("latents_std") or ())
+    if "z_dim" in vae.config and [len(s) for s in scales] != [channels] * 2:
+        raise SowError(f"The VAE of {parts.name} has {channels} channels; expected as many latents_mean, latents_std.")
     patch = parts.family.patch if packed > 1 else net.get("patch_size", parts.family.patch)
     if patch != parts.family.patch:
         raise SowError(f"{parts.name} has patches of {patch} cells; expected {parts.family.patch}.")

@@ -116,6 +116,40 @@ class ZImageConfig:
     axes_lens: Annotated[tuple[Annotated[int, Within(1, 16384)], ...], Length(3, 4)] = (1024, 512, 512)
 
 
+@dataclass(frozen=True)
+class QwenImageConfig:
+    """diffusers' QwenImageTransformer2DModel; what only its edit models have is read to be refused."""
+
+    patch_size: Annotated[int, Within(1, 16)] = 2
+    in_channels: Width = 64
+    out_channels: Width | None = 16
+    num_layers: Layers = 60
+    attention_head_dim: Heads = 128
+    num_attention_heads: Heads = 24
+    joint_attention_dim: Width = 3584
+    guidance_embeds: Literal[False] = False
+    axes_dims_rope: Axes = (16, 56, 56)
+    zero_cond_t: Literal[False] = False
+    use_additional_t_cond: Literal[False] = False
+    use_layer3d_rope: Literal[False] = False
+
+
+@dataclass(frozen=True)
+class QwenVAEConfig:
+    """diffusers' AutoencoderKLQwenImage: of videos, used for one frame."""
+
+    base_dim: Width = 96
+    z_dim: Annotated[int, Within(1, 1024)] = 16
+    dim_mult: Annotated[tuple[Count, ...], Length(4, 4)] = (1, 2, 4, 4)
+    num_res_blocks: Count = 2
+    attn_scales: Annotated[tuple[Annotated[float, Within(0, 64)], ...], Length(0, 8)] = ()
+    temperal_downsample: Annotated[tuple[bool, ...], Length(3, 3)] = (False, True, True)
+    dropout: Small = 0.0
+    input_channels: Annotated[int, Within(3, 3)] = 3
+    latents_mean: Annotated[tuple[float, ...], Length(1, 1024)] | None = None
+    latents_std: Annotated[tuple[Annotated[float, Within(1e-6, 1e4)], ...], Length(1, 1024)] | None = None
+
+
 # -- text encoders, of transformers
 
 
@@ -183,6 +217,26 @@ class Qwen3Config:
     rope_theta: Theta | None = None
     rope_parameters: Rope | None = None
     attention_bias: bool = False
+    attention_dropout: Small = 0.0
+    eos_token_id: Annotated[int, Within(0, 10**6)] | None = None
+    bos_token_id: Annotated[int, Within(0, 10**6)] | None = None
+
+
+@dataclass(frozen=True)
+class Qwen25Config:
+    """The language model of Qwen2.5-VL. Where its rope puts pictures is of no matter to text."""
+
+    vocab_size: Words = 152064
+    hidden_size: Width = 8192
+    intermediate_size: Annotated[int, Within(1, 65536)] = 29568
+    num_hidden_layers: Layers = 80
+    num_attention_heads: Heads = 64
+    num_key_value_heads: Heads = 8
+    hidden_act: Literal["silu"] = "silu"
+    max_position_embeddings: Long = 32768
+    rms_norm_eps: Epsilon = 1e-5
+    rope_theta: Theta | None = None
+    rope_parameters: Rope | None = None
     attention_dropout: Small = 0.0
     eos_token_id: Annotated[int, Within(0, 10**6)] | None = None
     bos_token_id: Annotated[int, Within(0, 10**6)] | None = None

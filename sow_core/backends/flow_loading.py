@@ -18,7 +18,7 @@ from ..outside.text import one_line, shown
 from . import flow_configs as records
 from .checks import FLOW_FAMILIES, check_flow_parts, check_flow_scheduler
 from .components import FlowComponents, readable
-from .configs import SchedulerConfig, VAEConfig, read_config
+from .configs import SchedulerConfig, VAEConfig, checked_config, json_object, read_config
 from .hub import hub_off
 from .loading import advice_of, clip_encoder
 from .parts import assemble
@@ -42,6 +42,7 @@ class Recipe:
     transformer: tuple[str, type]
     encoders: tuple[tuple[str, str], ...]
     pipeline: str | None = None
+    vae: tuple[str, type] = ("AutoencoderKL", VAEConfig)
 
 
 RECIPES = {
@@ -55,12 +56,19 @@ RECIPES = {
     "chroma": Recipe(("ChromaTransformer2DModel", records.ChromaConfig), (("", "t5"),), "ChromaPipeline"),
     "lumina2": Recipe(("Lumina2Transformer2DModel", records.Lumina2Config), (("", "gemma2"),), "Lumina2Pipeline"),
     "z_image": Recipe(("ZImageTransformer2DModel", records.ZImageConfig), (("", "qwen3"),), "ZImagePipeline"),
+    "qwen": Recipe(
+        ("QwenImageTransformer2DModel", records.QwenImageConfig),
+        (("", "qwen25"),),
+        "QwenImagePipeline",
+        ("AutoencoderKLQwenImage", records.QwenVAEConfig),
+    ),
 }
 
 LANGUAGE = {
     "t5": ("T5Config", "T5EncoderModel", records.T5Config),
     "gemma2": ("Gemma2Config", "Gemma2Model", records.Gemma2Config),
     "qwen3": ("Qwen3Config", "Qwen3Model", records.Qwen3Config),
+    "qwen25": ("Qwen2_5_VLTextConfig", "Qwen2_5_VLTextModel", records.Qwen25Config),  # without its eyes
 }
 """transformers' classes of a language model, and the record of its config."""
 
@@ -77,7 +85,7 @@ def flow_from_folder(
     with hub_off():
         transformer = _transformer(source / "transformer", recipe, dtype)
         rest = shared_folder(source, index.get("shares"), name) if kind == "demo_flow" else source
-        vae = _vae(rest / "vae", dtype)
+        vae = _vae(rest / "vae", recipe, dtype)
         # SD3 runs without its T5, where a folder has none.
         has = [(suffix, what) for suffix, what in recipe.encoders if suffix != "_3" or _there(index, suffix)]
         encoders = [_encoder(rest, suffix, what, dtype) for suffix, what in has]
@@ -111,11 +119,13 @@ def _transformer(folder: Path, recipe: Recipe, dtype: torch.dtype) -> Any:
     return assemble(lambda: getattr(diffusers, name).from_config(config), folder, dtype)
 
 
-def _vae(folder: Path, dtype: torch.dtype) -> Any:
-    from diffusers import AutoencoderKL
+def _vae(folder: Path, recipe: Recipe, dtype: torch.dtype) -> Any:
+    import diffusers
 
-    config = read_config(folder / "config.json", VAEConfig)
-    return assemble(lambda: AutoencoderKL.from_config(config), folder, dtype)
+    name, record = recipe.vae
+    read = read_config(folder / "config.json", record)
+    config = {key: list(value) if isinstance(value, tuple) else value for key, value in read.items()}  # as in JSON
+    return assemble(lambda: getattr(diffusers, name).from_config(config), folder, dtype)
 
 
 def _encoder(source: Path, suffix: str, kind: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -127,16 +137,36 @@ def _encoder(source: Path, suffix: str, kind: str, dtype: torch.dtype) -> tuple[
         return clip_encoder(source, suffix, cls, dtype)
     config_name, name, record = LANGUAGE[kind]
     folder = source / f"text_encoder{suffix}"
-    values = read_config(folder / "config.json", record)
+    whole = json_object(folder / "config.json")
+    inner = whole.get("text_config") if kind == "qwen25" else None  # newer files put the language model's there
+    values = checked_config(inner if isinstance(inner, dict) else whole, folder / "config.json", record)
     rope = values.pop("rope_parameters", None)
     if rope is not None:
         values["rope_theta"] = rope.rope_theta
     values = {key: value for key, value in values.items() if value is not None}
+    if kind == "qwen25":
+        values["rope_scaling"] = {"rope_type": "default", "mrope_section": _sections(values)}
     with readable(one_line(folder / "config.json")):
-        config = getattr(transformers, config_name)(**values)
-    encoder = assemble(lambda: getattr(transformers, name)(config), folder, dtype)
+        config = _class(config_name)(**values)
+    encoder = assemble(lambda: _class(name)(config), folder, dtype)
     template = CHAT if kind == "qwen3" else None
     return load_text_tokenizer(source / f"tokenizer{suffix}", config.vocab_size, template), encoder
+
+
+def _class(name: str) -> Any:
+    """A class of transformers; one of them is not among the package's own names in every version."""
+    import transformers
+    from transformers.models.qwen2_5_vl import configuration_qwen2_5_vl
+
+    return getattr(transformers, name, None) or getattr(configuration_qwen2_5_vl, name)
+
+
+def _sections(values: dict[str, Any]) -> list[int]:
+    """How a rope's frequencies are shared among time, rows and columns. Text is at the same place in all three, so
+    that any shares give the same."""
+    half = values.get("hidden_size", 8192) // values.get("num_attention_heads", 64) // 2
+    third = half // 3
+    return [half - 2 * third, third, third]
 
 
 def _pipeline(recipe: Recipe, parts: FlowComponents, suffixes: list[str]) -> Any:

@@ -72,7 +72,8 @@ def _new_name(key: str, wanted: dict[str, Tensor]) -> str:
     other = key.removeprefix(prefix) if key.startswith(prefix) else prefix + key
     if other in wanted:
         return other
-    inner = key.removeprefix("model.")  # a language model with its head, of which only the states are read
+    # A language model with its head, or with eyes, of which only the states are read.
+    inner = key.removeprefix("model.").removeprefix("language_model.")
     if inner in wanted:
         return inner
     head, _, last = key.rpartition(".")

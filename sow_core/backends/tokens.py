@@ -41,6 +41,8 @@ def load_text_tokenizer(folder: Path, vocabulary: int, template: str | None = No
     """
     from transformers import PreTrainedTokenizerFast
 
+    if not (folder / "tokenizer.json").is_file() and (folder / "merges.txt").is_file():
+        return _checked(_byte_level(folder), folder, vocabulary, template)
     if not (folder / "tokenizer.json").is_file():
         raise SowError(f"No tokenizer.json in {one_line(folder)}: tokenizers as sentencepiece models or as word lists "
                        "are not read; fetch it from another copy of the model.")  # fmt: skip
@@ -54,6 +56,22 @@ def load_text_tokenizer(folder: Path, vocabulary: int, template: str | None = No
         _write(Path(copy) / "tokenizer.json", rules)
         with readable(one_line(folder)):
             made = PreTrainedTokenizerFast(tokenizer_file=str(Path(copy) / "tokenizer.json"), **roles)
+    return _checked(made, folder, vocabulary, template)
+
+
+def _byte_level(folder: Path) -> Any:
+    """Qwen's tokenizer as a list of words and one of merges."""
+    import transformers
+
+    cls = getattr(transformers, "Qwen2TokenizerFast", None) or transformers.Qwen2Tokenizer
+    with tempfile.TemporaryDirectory(prefix="sow-") as copy:
+        copy_tokenizer(folder, Path(copy))
+        with readable(one_line(folder)):
+            return cls.from_pretrained(copy, local_files_only=True)
+
+
+def _checked(made: Any, folder: Path, vocabulary: int, template: str | None) -> Any:
+    """The tokenizer with our own template, if it fits its encoder. Raises SowError."""
     made.chat_template = template
     if made.pad_token is None or len(made) > vocabulary:
         raise SowError(f"The tokenizer in {one_line(folder)} does not fit its text encoder: it has {len(made)} tokens, "

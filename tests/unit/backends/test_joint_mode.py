@@ -70,7 +70,7 @@ def both(backend, rows=("negative", "positive")):
     return ours, masked, plain, calls
 
 
-@pytest.mark.parametrize("family", ["sd3demo", "sd3", "flux", "chroma", "lumina2", "z_image"])
+@pytest.mark.parametrize("family", ["sd3demo", "sd3", "flux", "chroma", "lumina2", "z_image", "qwen"])
 def test_the_rank_form_is_the_explicit_mask(family, flows):
     ours, masked, plain, calls = both(flows(family))
     assert calls >= 2 and (masked[1] - plain[1]).abs().max() > 0.01

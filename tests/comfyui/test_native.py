@@ -230,6 +230,12 @@ def test_flow_runs(case: dict[str, Any]) -> None:
         assert result["kept"] < 1e-5, (name, result)  # written back down to level 0
 
 
+def test_flow_parts(case: dict[str, Any]) -> None:
+    assert max(case[name] for name in ("flux", "qwen", "flux2")) < 1e-5, case
+    assert "The VAE makes 16 latent channels, the MODEL takes 128" in case["size"]
+    assert case["grids"] == [[8, 16], [8, 16], [16, 16]]
+
+
 def test_flow_shift(case: dict[str, Any]) -> None:
     assert case["host"] == 0 and case["ours"] > 1e-3, case
     assert case["sigmas"][5] == pytest.approx(0.5388, abs=1e-4) and case["sigmas"][-1] == 0
@@ -323,7 +329,7 @@ def test_flow_parity(case: dict[str, dict[str, float]]) -> None:
 
 def test_flow_families(case: dict[str, dict[str, float]]) -> None:
     """What both worlds have: whole modulated runs on the same weights, converted as the host converts them."""
-    assert set(case) == {"flux", "schnell", "chroma", "lumina2", "z_image"}
+    assert set(case) == {"flux", "schnell", "chroma", "lumina2", "z_image", "qwen"}
     for name, found in case.items():
         assert found["rms"] < 1e-4 and found["std"] > 0.1, (name, found)
         assert found["indicators"] == 4 and found["indicator_gap"] < 1e-4, (name, found)

@@ -110,6 +110,27 @@ def flow_runs() -> dict[str, Any]:
 
 
 @case
+def flow_parts() -> dict[str, Any]:
+    """SOW Sampler behind an ordinary CFG guider, on latents of SamplerCustomAdvanced; a layout of another VAE."""
+    out: dict[str, Any] = {}
+    for name in ("flux", "qwen", "flux2"):
+        model, vae, made = tiny_flow(name), FlowVae(name), flow_layout(name)
+        encoded = native.encode_layout(vae, made)
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(prompt(name, 1), prompt(name, 2))
+        guider.set_cfg(PLAIN.guidance)
+        shape = (1, *native.latent_shape(encoded, frames=name == "qwen"))
+        with torch.inference_mode():
+            samples = guider.sample(torch.randn(shape), torch.zeros(shape), native.make_sampler(encoded, PLAIN),
+                                    torch.linspace(1, 0, 11), seed=7, disable_pbar=True)  # fmt: skip
+        out[name] = rms(samples, run(name).latent["samples"])
+    other = native.make_sampler(native.encode_layout(FlowVae("flux"), flow_layout("flux")), PLAIN)
+    out["size"] = error_line(lambda: guider.sample(torch.zeros(shape), torch.zeros(shape), other, torch.ones(2)))
+    out["grids"] = [native.grid_of_vae(FlowVae(name)) for name in ("flux", "qwen", "flux2")]
+    return out
+
+
+@case
 def flow_shift() -> dict[str, Any]:
     """The host's shift is not ours: another one on the MODEL changes nothing; our own does."""
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3

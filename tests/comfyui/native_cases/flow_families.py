@@ -23,6 +23,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "chroma": {"depth": 2, "depth_single_blocks": 2},
     "lumina2": {"n_layers": 3, "n_refiner_layers": 1, "rope_theta": 10000.0, "multiple_of": 8},
     "z_image": {"n_layers": 3, "n_refiner_layers": 1, "multiple_of": 2},
+    "qwen": {"num_layers": 3},
 }
 """What the tests' small diffusers models have otherwise than the host's."""
 LUMINA = (

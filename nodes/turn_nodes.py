@@ -130,10 +130,11 @@ class SOWTurn(io.ComfyNode):
 def planned(image, instruction, prompt, regions, things, planner, profile, mask, new_prompt, history,
             parts) -> T.Planned:
     """What both nodes understand. parts: MODEL, CLIP and VAE, or None: nothing is looked for then. Raises SowError."""
-    past = T.begin(image, prompt, T.read_things(things), history)
-    free = T.free_of(mask, past.scene.frame)
-    turn = T.plan(past, instruction, T.read_regions(regions) if free is None else (), new_prompt, planner, profile,
-                  free is not None, T.looking(*parts, past))
+    with T.words_of_widgets():
+        past = T.begin(image, prompt, T.read_things(things), history)
+        free = T.free_of(mask, past.scene.frame)
+        turn = T.plan(past, instruction, T.read_regions(regions) if free is None else (), new_prompt, planner, profile,
+                      free is not None, T.looking(*parts, past))
     return T.Planned(past, turn, free)
 
 

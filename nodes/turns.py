@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -113,6 +115,18 @@ def begin(image: Tensor, prompt: str, things: Sequence[Thing], history: History 
         history = replace(history, steps=(*history.steps[:-1], Step(history.steps[-1].label, picture)))
     known = (*(t for t in history.scene.things if t.name not in named), *things)
     return replace(history, scene=Scene(history.scene.frame, prompt.strip() or history.scene.prompt, known))
+
+
+@contextmanager
+def words_of_widgets() -> Iterator[None]:
+    """Errors name the node's inputs where the engine's name the command line's options."""
+    try:
+        yield
+    except SowError as error:
+        if type(error) is not SowError:  # a planner's, which says more than its words
+            raise
+        told = re.sub(r"--(thing|region)\b", r"\1s", str(error)).replace("--prompt TEXT", "prompt")
+        raise SowError(told) from error
 
 
 def on_picture(planned: Planned, image: Tensor) -> Planned:

@@ -66,7 +66,7 @@ def test_a_plan_shows_what_would_change_and_nothing_is_painted(image):
     masked = run_node("SOW_TurnPlan", instruction="remove the blue cube", mask=torch.ones(1, 72, 96) * (
         torch.arange(96) > 40), **asked)  # fmt: skip
     assert "region: the mask" in masked.args[3] and masked.args[1].sum() == 72 * 55
-    with pytest.raises(sow_error(), match="There is no cup"):
+    with pytest.raises(sow_error(), match="There is no cup.* give the place with things 'cup=X,Y,W,H' or regions"):
         run_node("SOW_TurnPlan", instruction="remove the cup", **asked | {"prompt": "a cup", "things": ""})
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 FAMILIES = ("sd1", "sd2", "sd2_v", "sdxl")
-FLOW_FAMILIES = ("sd3demo", "sd3", "flux", "schnell", "chroma", "lumina2", "z_image", "qwen")
+FLOW_FAMILIES = ("sd3demo", "sd3", "flux", "schnell", "chroma", "lumina2", "z_image", "qwen", "klein")
 START, END = "<|startoftext|>", "<|endoftext|>"
 _SIZES = {"sd1": 64, "sd2": 64, "sd2_v": 96, "sdxl": 128}  # latent cells per side: 512, 512, 768, 1024 px
 _BETAS = {
@@ -60,6 +60,7 @@ _PIPELINES = {
     "lumina2": "Lumina2Pipeline",
     "z_image": "ZImagePipeline",
     "qwen": "QwenImagePipeline",
+    "klein": "Flux2KleinPipeline",
 }
 """Flow families that are built as folders, and their pipelines' classes."""
 
@@ -84,7 +85,7 @@ def _build_flow(family: str, root: Path, seed: int) -> Path:
         torch.manual_seed(seed)
         transformer(family).save_pretrained(root / "transformer")
         if family != "sd3demo":
-            coder = _qwen_vae() if family == "qwen" else vae("flow")
+            coder = {"qwen": _qwen_vae, "klein": _flux2_vae}.get(family, lambda: vae("flow"))()
             coder.save_pretrained(root / "vae")
             index["vae"] = ["diffusers", type(coder).__name__]
             for suffix, encoder in _flow_encoders(family).items():
@@ -125,6 +126,8 @@ def _flow_encoders(family: str) -> dict[str, Any]:
         return {"": Gemma2Model(Gemma2Config(**small, query_pre_attn_scalar=8)).eval()}
     if family == "qwen":
         return {"": _qwen_eyes(small)}
+    if family == "klein":
+        small["num_hidden_layers"] = 28  # it reads layers 9, 18 and 27
     return {"": Qwen3Model(Qwen3Config(**small)).eval()}
 
 
@@ -136,6 +139,19 @@ def _qwen_eyes(small: dict[str, Any]) -> Any:
     text["rope_scaling"] = {"rope_type": "default", "type": "default", "mrope_section": [1, 2, 2]}
     eyes = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 40}
     return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=eyes)).eval()
+
+
+def _flux2_vae() -> Any:
+    import torch
+    from diffusers import AutoencoderKLFlux2
+
+    model = AutoencoderKLFlux2(
+        block_out_channels=(8, 16, 16, 16), layers_per_block=1, norm_num_groups=4, latent_channels=32
+    )
+    with torch.no_grad():
+        model.bn.running_mean.normal_()
+        model.bn.running_var.uniform_(0.5, 2.0)
+    return model.eval()
 
 
 def _qwen_vae() -> Any:
@@ -275,6 +291,19 @@ _TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
             "n_kv_heads": 8,
             "cap_feat_dim": 40,
             "axes_dims": [8, 12, 12],
+        },
+    ),
+    "klein": (
+        "Flux2Transformer2DModel",
+        {
+            "num_layers": 2,
+            "num_single_layers": 2,
+            "attention_head_dim": 32,
+            "num_attention_heads": 2,
+            "joint_attention_dim": 120,
+            "axes_dims_rope": (8, 8, 8, 8),
+            "timestep_guidance_channels": 32,
+            "guidance_embeds": False,
         },
     ),
     "qwen": (

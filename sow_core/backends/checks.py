@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import SowError
 from ..method.box import CELL
-from ..method.families import CHROMA, FLUX, LUMINA2, QWEN_IMAGE, SD3, Z_IMAGE, Family
+from ..method.families import CHROMA, FLUX, FLUX2_KLEIN, LUMINA2, QWEN_IMAGE, SD3, Z_IMAGE, Family
 from . import latents
 from .components import Components, FlowComponents
 
@@ -34,12 +34,13 @@ FLOW_PIPELINES = {
     "Lumina2Text2ImgPipeline": "lumina2",
     "ZImagePipeline": "z_image",
     "QwenImagePipeline": "qwen",
+    "Flux2KleinPipeline": "klein",
 }
 """The kind of a flow transformer's folder by its pipeline's class. "SowFlow" is no class of diffusers: a transformer
 whose other parts another folder has."""
 FLOW_FAMILIES: dict[str, Family] = {
     "demo_flow": SD3, "sd3": SD3, "flux": FLUX, "chroma": CHROMA, "lumina2": LUMINA2, "z_image": Z_IMAGE,
-    "qwen": QWEN_IMAGE,
+    "qwen": QWEN_IMAGE, "klein": FLUX2_KLEIN,
 }  # fmt: skip
 _CLIP, _T5 = ("CLIPTextModel",), ("T5EncoderModel",)
 _KL = ("AutoencoderKL",)
@@ -64,6 +65,10 @@ FLOW_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "qwen": {
         "transformer": ("QwenImageTransformer2DModel",), "vae": ("AutoencoderKLQwenImage",),
         "text_encoder": ("Qwen2_5_VLForConditionalGeneration",),
+    },
+    "klein": {
+        "transformer": ("Flux2Transformer2DModel",), "vae": ("AutoencoderKLFlux2",),
+        "text_encoder": ("Qwen3ForCausalLM", "Qwen3Model"),
     },
 }  # fmt: skip
 """By kind: the classes that a folder's model_index.json may name for a part."""
@@ -185,6 +190,8 @@ def _check_widths(parts: FlowComponents) -> None:
     last = configs[-1]
     wanted = net.get("joint_attention_dim") or net.get("cap_feat_dim")
     width = last.hidden_size  # T5's d_model, too
+    if parts.kind == "klein":
+        width *= 3  # the states of three layers
     if parts.kind == "sd3" and len(configs) < 3:
         width = wanted  # padded with zeros where there is no T5
     if parts.kind == "sd3":

@@ -214,6 +214,8 @@ class Index:
     force_zeros_for_empty_prompt: bool = True
     shares: Name | None = None
     """A model's folder beside this one that has the VAE, the text encoder and the tokenizer as well."""
+    is_distilled: bool = False
+    """Flux.2 Klein's: without guidance of two rows."""
     unet: Entry = None
     transformer: Entry = None
     vae: Entry = None

@@ -150,6 +150,50 @@ class QwenVAEConfig:
     latents_std: Annotated[tuple[Annotated[float, Within(1e-6, 1e4)], ...], Length(1, 1024)] | None = None
 
 
+@dataclass(frozen=True)
+class Flux2Config:
+    """diffusers' Flux2Transformer2DModel."""
+
+    patch_size: Annotated[int, Within(1, 16)] = 1
+    in_channels: Width = 128
+    out_channels: Width | None = None
+    num_layers: Layers = 8
+    num_single_layers: Layers = 48
+    attention_head_dim: Heads = 128
+    num_attention_heads: Heads = 48
+    joint_attention_dim: Width = 15360
+    timestep_guidance_channels: Width = 256
+    mlp_ratio: Annotated[float, Within(0.1, 100)] = 3.0
+    axes_dims_rope: Axes = (32, 32, 32, 32)
+    rope_theta: Annotated[int, Within(1, 10**9)] = 2000
+    eps: Epsilon = 1e-6
+    guidance_embeds: bool = True
+
+
+@dataclass(frozen=True)
+class Flux2VAEConfig:
+    """diffusers' AutoencoderKLFlux2."""
+
+    in_channels: Annotated[int, Within(3, 3)] = 3
+    out_channels: Annotated[int, Within(3, 3)] = 3
+    down_block_types: Annotated[tuple[Literal["DownEncoderBlock2D"], ...], Length(1, 8)] = ("DownEncoderBlock2D",) * 4
+    up_block_types: Annotated[tuple[Literal["UpDecoderBlock2D"], ...], Length(1, 8)] = ("UpDecoderBlock2D",) * 4
+    block_out_channels: Annotated[tuple[Width, ...], Length(1, 8)] = (128, 256, 512, 512)
+    decoder_block_out_channels: Annotated[tuple[Width, ...], Length(1, 8)] | None = None
+    layers_per_block: Count = 2
+    act_fn: Literal["silu", "swish", "mish", "gelu", "relu"] = "silu"
+    latent_channels: Annotated[int, Within(1, 1024)] = 32
+    norm_num_groups: Annotated[int, Within(1, 1024)] = 32
+    sample_size: Side = 1024
+    force_upcast: bool = True
+    use_quant_conv: bool = True
+    use_post_quant_conv: bool = True
+    mid_block_add_attention: bool = True
+    batch_norm_eps: Annotated[float, Within(1e-12, 1)] = 1e-4
+    batch_norm_momentum: Small = 0.1
+    patch_size: Annotated[tuple[Annotated[int, Within(2, 2)], ...], Length(2, 2)] = (2, 2)
+
+
 # -- text encoders, of transformers
 
 

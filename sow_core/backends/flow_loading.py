@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from ..assets import asset_folder
 from ..errors import SowError
 from ..method.advice import Advice
-from ..method.families import FLUX_SCHNELL, Family
+from ..method.families import FLUX2_KLEIN, FLUX_SCHNELL, Family
 from ..outside.text import one_line, shown
 from . import flow_configs as records
 from .checks import FLOW_FAMILIES, check_flow_parts, check_flow_scheduler
@@ -29,9 +29,10 @@ SHARED = re.compile(r"[A-Za-z0-9][\w-]*")
 
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
 )
-"""Qwen's way to write a chat, for messages without tools; Z-Image's prompts are one."""
+"""Qwen3's way to write a chat, for messages without tools: the prompts of Z-Image and Flux.2 Klein are one."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ RECIPES = {
         "QwenImagePipeline",
         ("AutoencoderKLQwenImage", records.QwenVAEConfig),
     ),
+    "klein": Recipe(
+        ("Flux2Transformer2DModel", records.Flux2Config),
+        (("", "qwen3"),),
+        "Flux2KleinPipeline",
+        ("AutoencoderKLFlux2", records.Flux2VAEConfig),
+    ),
 }
 
 LANGUAGE = {
@@ -89,7 +96,7 @@ def flow_from_folder(
         # SD3 runs without its T5, where a folder has none.
         has = [(suffix, what) for suffix, what in recipe.encoders if suffix != "_3" or _there(index, suffix)]
         encoders = [_encoder(rest, suffix, what, dtype) for suffix, what in has]
-    family = family_of(kind, transformer)
+    family = family_of(kind, transformer, bool(index.get("is_distilled", False)))
     advice = advice_of(source)
     if not (source / "sow.json").exists():
         advice = Advice(guidance=1.0 if family.one_row else family.scale)
@@ -99,8 +106,11 @@ def flow_from_folder(
     return check_flow_parts(parts)
 
 
-def family_of(kind: str, transformer: Any) -> Family:
-    """Flux.1's two kinds of files differ in one module: dev is told its guidance, schnell is not."""
+def family_of(kind: str, transformer: Any, distilled: bool) -> Family:
+    """Flux.1's two kinds of files differ in one module: dev is told its guidance, schnell is not. Of Flux.2 Klein only
+    the index says whether it is distilled."""
+    if kind == "klein" and not distilled:
+        return replace(FLUX2_KLEIN, guidance="cfg", scale=4.0)
     if kind == "flux" and not transformer.config.guidance_embeds:
         return FLUX_SCHNELL
     return FLOW_FAMILIES[kind]

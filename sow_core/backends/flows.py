@@ -81,6 +81,12 @@ def _qwen_prompt(parts: FlowComponents, text: str, negative: bool) -> TextEmbedd
     return TextEmbedding(states if mask is None else states[:, : int(mask.sum())])
 
 
+def _klein_prompt(parts: FlowComponents, text: str, negative: bool) -> TextEmbedding:
+    """Padded to 512 tokens, all of which the net reads."""
+    states, _ = parts.pipeline.encode_prompt(text, device=parts.device)
+    return TextEmbedding(states)
+
+
 # -- calls
 
 
@@ -141,6 +147,26 @@ def _call_qwen(net: Any, x: Tensor, told: Tensor, texts: TextEmbedding, guidance
     return unpack(out, rows, columns)
 
 
+def _call_flux2(net: Any, x: Tensor, told: Tensor, texts: TextEmbedding, guidance: float) -> Tensor:
+    """A cell a token; ids of four axes, the last of which counts the words."""
+    rows, columns = x.shape[-2:]
+
+    def places(rows: int, columns: int, words: int) -> Tensor:
+        four = torch.cartesian_prod(*(torch.arange(n) for n in (1, rows, columns, words)))
+        return four[None].expand(len(x), -1, -1).to(x.device)
+
+    out = net(
+        hidden_states=x.flatten(2).transpose(1, 2),
+        encoder_hidden_states=texts.states,
+        timestep=told,
+        img_ids=places(rows, columns, 1),
+        txt_ids=places(1, 1, texts.states.shape[1]),
+        guidance=torch.full_like(told, guidance) if net.config.guidance_embeds else None,
+        return_dict=False,
+    )[0]
+    return out.transpose(1, 2).reshape(x.shape)
+
+
 def pack(x: Tensor) -> Tensor:
     """[B, C, h, w] -> [B, h/2 w/2, 4 C]: the 2x2 cells of a token behind each other, channel by channel."""
     batch, channels, height, width = x.shape
@@ -163,5 +189,6 @@ FLOWS = {
     "lumina2": Flow(_lumina2_prompt, _call_lumina2, 256, two_ways=True),
     "z_image": Flow(_z_image_prompt, _call_z_image, 512),
     "qwen": Flow(_qwen_prompt, _call_qwen, 1024),
+    "klein": Flow(_klein_prompt, _call_flux2, 512),
 }
 """By kind of folder, see `checks.check_index`."""

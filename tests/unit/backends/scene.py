@@ -44,11 +44,12 @@ FOREIGN = {
 """Keys by which a config could make a library load other code, or something from elsewhere."""
 
 
-def layout(width: int = 96, height: int = 64) -> Layout:
+def layout(width: int = 96, height: int = 64, cell: int = 8, snap: int = 8) -> Layout:
     generator = torch.Generator().manual_seed(1)
     image = torch.rand(3, 32, 40, generator=generator)
     box = Box(24, 16, 40, 32)
-    return make_layout([Condition(image, torch.ones(32, 40), box, (Box(8, 0, 80, 64),))], width, height)
+    condition = Condition(image, torch.ones(32, 40), box, (Box(8, 0, 80, 64),))
+    return make_layout([condition], width, height, cell=cell, snap=snap)
 
 
 def start(plan: Plan, backend: DiffusersBackend, where: Layout, seeds: list[int]) -> Iterator[Event]:

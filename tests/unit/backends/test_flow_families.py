@@ -20,16 +20,23 @@ from sow_core.errors import SowError
 from sow_core.method.plan import build_plan
 from sow_core.method.schedule import to_x0
 
-FOLDERS = ("sd3", "flux", "schnell", "chroma", "lumina2", "z_image", "qwen")
+FOLDERS = ("sd3", "flux", "schnell", "chroma", "lumina2", "z_image", "qwen", "klein")
 PROMPT = "a cat on a red chair"
+CELLS = {8: (8, 12), 16: (4, 6)}
+"""By px per cell: the same canvas."""
 
 
 def own_step(backend, x: torch.Tensor, t: float) -> torch.Tensor:
     """The clean latents that the family's pipeline reaches in one Euler step from x at time t, by its own prompt."""
     kind, pipe = backend.parts.kind, backend.parts.pipeline
     pipe.set_progress_bar_config(disable=True)
-    size = {"height": x.shape[-2] * 8, "width": x.shape[-1] * 8}
+    size = {"height": x.shape[-2] * backend.parts.cell, "width": x.shape[-1] * backend.parts.cell}
     more = {"num_inference_steps": 1, "sigmas": [t], "output_type": "latent", **size}
+    if kind == "klein":
+        made = pipe(prompt=PROMPT, latents=x, guidance_scale=1.0, **more).images  # as the VAE takes it
+        bn, eps = backend.parts.vae.bn, backend.parts.vae.config.batch_norm_eps
+        mean, std = bn.running_mean[:, None, None], (bn.running_var + eps).sqrt()[:, None, None]
+        return (pipe._patchify_latents(made) - mean) / std
     if kind == "qwen":
         out = pipe(PROMPT, latents=pack(x), true_cfg_scale=1.0, **more).images
     elif kind == "flux":
@@ -53,7 +60,7 @@ def test_a_step_is_that_of_the_familys_own_pipeline(family, flows):
     backend = flows(family)
     backend.set_prompts({"positive": PROMPT})
     schedule = backend.schedule(10)
-    x = noise(1, backend.channels, 8, 12)
+    x = noise(1, backend.channels, *CELLS[backend.parts.cell])
     eps = backend.predict(x, schedule, 7, ("positive",))[0]
     expected = own_step(backend, x, schedule.t[7])
     assert (expected - x).abs().max() > 0.5
@@ -64,7 +71,8 @@ def test_a_step_is_that_of_the_familys_own_pipeline(family, flows):
 def test_rows_whose_prompts_differ_in_length_are_each_as_alone(family, flows):
     backend = flows(family)
     backend.set_prompts({"positive": PROMPT, "negative": "blurry"})
-    x, schedule, rows = noise(2, backend.channels, 8, 12), backend.schedule(10), ("negative", "positive")
+    x = noise(2, backend.channels, *CELLS[backend.parts.cell])
+    schedule, rows = backend.schedule(10), ("negative", "positive")
     before = backend.text_calls
     both = backend.predict(x, schedule, 6, rows)
     assert backend.text_calls == before + 2 * len(backend.parts.encoders), "each prompt is encoded once"
@@ -118,12 +126,32 @@ def test_the_language_model_reads_a_text_as_the_whole_model_does(tiny, flows):
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["flux", "z_image", "qwen"])
+def test_four_cells_of_flux_2_are_one_of_the_models(flows):
+    backend = flows("klein")
+    image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(2))
+    vae, made = backend.parts.vae, backend.encode(image)
+    assert made.shape == (2, 128, 4, 6) and backend.channels == 128
+    with torch.no_grad():
+        z = vae.encode(image * 2 - 1).latent_dist.mode()
+        shown = (vae.decode(z).sample / 2 + 0.5).clamp(0, 1)
+    patched = backend.parts.pipeline._patchify_latents(z)
+    again = made * (vae.bn.running_var + 1e-4).sqrt()[:, None, None] + vae.bn.running_mean[:, None, None]
+    assert torch.allclose(again, patched, atol=1e-4) and torch.allclose(backend.decode(made), shown, atol=1e-3)
+
+
+def test_klein_says_in_its_index_whether_it_is_distilled(copy):
+    folder = copy("klein")
+    assert load(folder).recommended.guidance == 4.0
+    edit(folder / "model_index.json", is_distilled=True)
+    assert load(folder).recommended.guidance == 1.0
+
+
+@pytest.mark.parametrize("family", ["flux", "z_image", "qwen", "klein"])
 def test_a_whole_run_with_modulation(family, flows):
     backend = flows(family)
     backend.set_prompts({"positive": PROMPT, "negative": ""})
     config = replace(SHORT, modulation=STRONG, guidance=backend.parts.recommended.guidance, cycles=1)
-    where = layout()
+    where = layout(cell=backend.parts.cell, snap=16)
     made = paint(build_plan(config), backend, where, [3])
     assert made.images.shape == (1, 3, 64, 96) and torch.isfinite(made.images).all()
     assert all(c.indicator is not None for c in made.trace.calls if c.phase == "cycle")
@@ -230,7 +258,8 @@ def test_a_tokenizer_without_its_rules_is_refused(copy):
         ("QwenImageEditPipeline", "edits pictures"),
         ("ZImageOmniPipeline", "edits pictures"),
         ("FluxControlNetPipeline", "guided by another picture"),
-        ("Flux2KleinPipeline", "runs in ComfyUI"),
+        ("Flux2Pipeline", "runs in ComfyUI"),
+        ("Flux2KleinInpaintPipeline", "fills masks"),
         ("HiDreamImagePipeline", "runs in ComfyUI"),
         ("WanPipeline", "video"),
         ("QwenImageLayeredPipeline", "layers"),

@@ -33,11 +33,12 @@ class Explicit(TorchFunctionMode):
             return func(*args, **kwargs)
         q, k, v = args[:3] if args else (kwargs.pop("query"), kwargs.pop("key"), kwargs.pop("value"))
         mask = args[3] if len(args) > 3 else kwargs.pop("attn_mask", None)
-        span = find_span(q.shape[2], CELLS, self.family, self.text, self.family.diffusers_first)
+        cells = (CELLS[0] * 8 // self.family.cell, CELLS[1] * 8 // self.family.cell)
+        span = find_span(q.shape[2], cells, self.family, self.text, self.family.diffusers_first)
         if span is None:
             return F.scaled_dot_product_attention(q, k, v, mask, **kwargs)
         self.calls += 1
-        maps, s, n = self.made.regions.at(token_rows(CELLS, self.family)), self.made.modulation, q.shape[2]
+        maps, s, n = self.made.regions.at(token_rows(cells, self.family)), self.made.modulation, q.shape[2]
         c, away, toward = maps.condition[0], s.suppression(maps, 0)[0], s.enhancement(maps, 0)[0]
         image = slice(span.start, span.start + span.count)
         padding = slice(span.start + span.count, span.start + span.padded)
@@ -54,7 +55,8 @@ class Explicit(TorchFunctionMode):
 
 def both(backend, rows=("negative", "positive")):
     """eps with the modulation on, by rank and by mask, and with it off; and how many calls the mask saw."""
-    x, schedule, made = noise(2, backend.channels, *CELLS), backend.schedule(10), control(STRONG, 2)
+    cells = (n * 8 // backend.parts.cell for n in CELLS)
+    x, schedule, made = noise(2, backend.channels, *cells), backend.schedule(10), control(STRONG, 2)
     made.gate[1] = 0.3
     plain = backend.predict(x, schedule, 7, rows)
     ours = backend.predict(x, schedule, 7, rows, made)
@@ -70,7 +72,7 @@ def both(backend, rows=("negative", "positive")):
     return ours, masked, plain, calls
 
 
-@pytest.mark.parametrize("family", ["sd3demo", "sd3", "flux", "chroma", "lumina2", "z_image", "qwen"])
+@pytest.mark.parametrize("family", ["sd3demo", "sd3", "flux", "chroma", "lumina2", "z_image", "qwen", "klein"])
 def test_the_rank_form_is_the_explicit_mask(family, flows):
     ours, masked, plain, calls = both(flows(family))
     assert calls >= 2 and (masked[1] - plain[1]).abs().max() > 0.01

@@ -10,6 +10,8 @@ from ..sow_core.method.config import NEGATIVE_PROMPT
 from ..sow_core.method.prompt_syntax import note
 from . import diffusers_run as D
 from . import sockets as S
+from .layout import moved
+from .remarks import remark
 from .settings import make_config, seeds_from
 from .trace import RunTrace
 
@@ -88,7 +90,9 @@ class SOWGenerate(io.ComfyNode):
                 batch_size, cycle_options=None, attention_options=None) -> io.NodeOutput:
         config = make_config(preset, steps, cfg, cycles, attention, cycle_options, attention_options,
                              pipeline.parts.recommended)
-        built = layout.build(config)
+        built = layout.build(config, (pipeline.parts.cell, pipeline.parts.snap))
+        if line := moved(layout, built):
+            remark(line)
         seeds = seeds_from(seed, batch_size)
         prompts = {"positive": prompt, "negative": negative_prompt, "suppress": SUPPRESS, "diverse": DIVERSE}
         if said := note({"prompt": prompt, "negative_prompt": negative_prompt}):

@@ -23,7 +23,8 @@ def sd_alphas(steps: int = 1000) -> list[float]:
 class GaussianBackend:
     """eps = b (x - a mean) / (a^2 std^2 + b^2); rows shift the mean. Records every call."""
 
-    def __init__(self, std: float = 0.5, means: dict[str, float] | None = None) -> None:
+    def __init__(self, std: float = 0.5, means: dict[str, float] | None = None, flow: bool = False) -> None:
+        self.flow = flow
         self.device = torch.device("cpu")
         self.std = std
         self.means = {"positive": 0.3, "negative": -0.1, "empty": 0.0, "suppress": 0.2, "diverse": 0.1} | (means or {})
@@ -35,7 +36,7 @@ class GaussianBackend:
         self.fail_at: int | None = None
 
     def schedule(self, steps: int, shift: float = 1.0) -> Schedule:
-        return Schedule.from_alphas_cumprod(sd_alphas(), steps)
+        return Schedule.matched_flow(steps, shift) if self.flow else Schedule.from_alphas_cumprod(sd_alphas(), steps)
 
     @contextmanager
     def session(self) -> Iterator[None]:

@@ -203,3 +203,16 @@ def test_a_missing_package_is_said_by_its_node(monkeypatch):
 
 def test_the_demo_is_found():
     assert (ROOT / "models" / "demo" / "model_index.json").is_file()
+
+
+def test_a_flow_model_moves_the_box_to_its_tokens(tmp_path, layout, host_page):
+    """Tokens of 16 px: the face of 32,24 lies at 32,32, in the trace's layout too, and the node says so."""
+    import tiny_models
+
+    loaded = part("sow_core.backends.loading").load(tiny_models.build("sd3demo", tmp_path / "sd3demo"))
+    pipeline = part("nodes.diffusers_run").Pipeline(loaded, False)
+    images, run = generate(pipeline, layout, cycles=1).args
+    assert images.shape == (1, 128, 128, 3) and torch.isfinite(images).all()
+    assert str(run.layout.conditions[0].box) == "32,32,64,64"
+    assert "moved 32,24,64,64 to 32,32,64,64" in host_page[-1][0]
+    assert [round(call.timestep, 3) for call in run.trace.calls[-5:]] == [0.539, 0.455, 0.365, 0.257, 0.04]

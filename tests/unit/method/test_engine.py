@@ -19,6 +19,7 @@ from sow_core.method.modulation import Modulation
 from sow_core.method.noise import NoiseSource
 from sow_core.method.plan import Plan, build_plan
 from sow_core.method.presets import PRESETS, preset
+from sow_core.method.schedule import Schedule, ddim_step, invert_step
 from sow_core.method.trace import Event
 
 PLAIN = SowConfig(modulation=None, cycles=3)
@@ -338,3 +339,29 @@ def test_picture_guidance_draws_its_noise_apart() -> None:
     plain = paint(build_plan(PLAIN), GaussianBackend(), where, [3]).latents
     hardly = paint(build_plan(replace(PLAIN, picture_guidance=1e-9)), GaussianBackend(), where, [3]).latents
     assert torch.allclose(plain, hardly, atol=1e-5)
+
+
+def test_a_flow_model_runs_by_the_same_plan() -> None:
+    """Matched levels and an exact denoiser: kept to level 0, a seed alone as in a batch, one way only."""
+    where, config = layout(), replace(PLAIN, preserve=(4, 3, 2, 1, 0), level_shift=1.5)
+    plan = build_plan(config)
+    both, alone = (paint(plan, GaussianBackend(flow=True), where, seeds) for seeds in ([4, 5], [5]))
+    assert torch.allclose(both.latents[1], alone.latents[0], atol=1e-5)
+    encoded = encode_layout(GaussianBackend(), where, plan).canvas
+    assert torch.allclose(inside(both.latents, where), inside(encoded, where).expand(2, -1, -1), atol=1e-5)
+    assert not torch.allclose(both.latents[0], both.latents[1], atol=0.1)
+    times = [call.timestep for call in both.trace.calls if call.phase == "refine"]
+    shifted = Schedule.matched_flow(10, 1.5)
+    assert times == pytest.approx([shifted.t[level] for level in range(5, 0, -1)])
+
+
+@pytest.mark.parametrize("flow", [False, True], ids=["vp", "flow"])
+def test_an_inversion_of_a_flow_retraces_itself_as_one_of_stable_diffusion_does(flow: bool) -> None:
+    """Up at every level and down again, without guidance: of the same order of error."""
+    backend, z = GaussianBackend(flow=flow), torch.full((1, 4, 2, 2), 0.7)
+    schedule, x = backend.schedule(10), z
+    for level in range(7):
+        x = invert_step(x, backend.predict(x, schedule, level + 1, ("positive",))[0], schedule, level, level + 1)
+    for level in range(7, 0, -1):
+        x = ddim_step(x, backend.predict(x, schedule, level, ("positive",))[0], schedule, level, level - 1)
+    assert (x - z).abs().max() < 0.12

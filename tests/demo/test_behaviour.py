@@ -4,41 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from faces import FACES, OTHER, PROMPT, SEEDS, face, mean, scene
 from torch import Tensor
 
 from benchmarks.quality.peers import text_to_image
 from sow_core.backends import painting
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.method.box import Box
-from sow_core.method.condition import Condition, Layout, kept_mask, make_layout, to_tensor
+from sow_core.method.condition import Layout, kept_mask, make_layout
 from sow_core.method.config import SowConfig
 from sow_core.method.fidelity import region_error, seam_contrast, seam_surprise
 from sow_core.method.modulation import Modulation
 from sow_core.method.plan import Plan, build_plan
 from sow_core.method.presets import preset
 from sow_core.pictures.composite import paste_back
-from sow_core.pictures.reading import load_mask, load_picture
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "pictures"
-FACES = ("tom", "rose")
-SEEDS = [1, 2]
-PROMPT = "a photo of a smiling person wearing a red t-shirt in snowy mountains"
-OTHER = "a photo of a smiling person wearing a red t-shirt in a city at night"
-
-
-def face(name: str, box: Box | None = None) -> Condition:
-    picture, _ = load_picture(EXAMPLES / f"{name}.png")
-    mask = load_mask(EXAMPLES / f"{name}_mask.png")
-    below = Box(8, 64, 112, 64)
-    return Condition(to_tensor(picture), to_tensor(mask), box or Box(32, 8, 64, 64), (below,))
-
-
-def scene(*faces: Condition) -> Layout:
-    return make_layout(faces or (face("tom"),), 128, 128)
 
 
 def settings(**changes: object) -> SowConfig:
@@ -56,10 +38,6 @@ def paint(
 def normal(demo: DiffusersBackend) -> Iterator[list[tuple[Layout, Tensor]]]:
     made = [(where, paint(demo, settings(), where, SEEDS).images) for where in (scene(face(n)) for n in FACES)]
     yield made
-
-
-def mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 def test_the_kept_region_is_kept_and_joined(demo: DiffusersBackend, normal: list[tuple[Layout, Tensor]]) -> None:

@@ -18,6 +18,8 @@ from .components import FlowComponents
 from .flows import FLOWS
 from .joint_mode import JointMode
 
+NO_CONCEPTS = "Keeping things apart reads cross-attention, which flow transformers do not have; leave --separate out."
+
 
 class TransformerBackend(ModelBackend):
     """A flow transformer with its prompts: z_t = (1 - t) z_0 + t eps, and the net answers eps - z_0."""
@@ -37,6 +39,11 @@ class TransformerBackend(ModelBackend):
             with torch.no_grad():
                 self._texts[key] = self._flow.prompt(self.parts, text, negative)
         return self._texts[key]
+
+    def set_concepts(self, concepts: Sequence[str]) -> None:
+        """Raises SowError for any: before the run, not in it."""
+        if concepts:
+            raise SowError(NO_CONCEPTS)
 
     def token_count(self, text: str) -> int:
         """Tokens of a prompt, without special ones, as the encoder counts that reads most of it."""
@@ -107,9 +114,7 @@ class TransformerBackend(ModelBackend):
     def pull(
         self, x: Tensor, schedule: Schedule, level: int, objective: Callable[[Tensor], Tensor], depth: int
     ) -> Pull:
-        raise SowError(
-            "Keeping things apart reads cross-attention, which flow transformers do not have; leave --separate out."
-        )
+        raise SowError(NO_CONCEPTS)
 
     def _batch(self, rows: tuple[str, ...], count: int) -> TextEmbedding:
         """The rows' prompts for `count` images each, in the net's precision."""

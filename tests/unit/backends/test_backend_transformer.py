@@ -100,7 +100,10 @@ def test_the_levels_are_shifted_by_the_setting(flow):
     assert flow.schedule(10, 2.0).t[7] == pytest.approx(0.821, abs=1e-3)
 
 
-def test_keeping_things_apart_is_refused(flow):
+def test_keeping_things_apart_is_refused_before_the_run_and_in_it(flow):
+    flow.set_concepts(())
+    with pytest.raises(SowError, match="--separate"):
+        flow.set_concepts(("cat",))
     with pytest.raises(SowError, match="--separate"):
         flow.pull(noise(1, 4, 8, 8), flow.schedule(10), 6, lambda maps: maps.sum(), 1)
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 SCENES, QUICK, TURNS = 60, 2, 4
-METHODS = "given,found,short,match,latent_mask,sdedit,regenerate"
+METHODS = "given,given_own,found,own,match,short,latent_mask,sdedit,regenerate"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

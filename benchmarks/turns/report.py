@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from .running import Bench
 RESULTS = Path(__file__).resolve().parent / "results"
 MEASURES = ("precision", "recall", "f1", "rsim", "exact", "obeyed", "drift", "best_possible")
 PORTRAIT = ("right", "kept", "identity", "change", "drift")
-PALETTE = ("#c0392b", "#e67e22", "#f1c40f", "#8e44ad", "#7a8794", "#2c82c9", "#27ae60")
+PALETTE = (
+    "#7b241c", "#c0392b", "#b9770e", "#e67e22", "#f1c40f", "#8e44ad", "#7a8794", "#2c82c9", "#27ae60"
+)  # fmt: skip
+"""One for each method."""
 SHEET_SCENES = 4
 
 
@@ -105,7 +109,7 @@ def plot(summary: dict[str, Any]) -> str:
     plt.rcParams["svg.hashsalt"] = "sow"
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
     for axis, measure in zip(axes, ("f1", "rsim"), strict=True):
-        for (name, values), color in zip(summary["scenes"].items(), PALETTE, strict=False):
+        for (name, values), color in zip(summary["scenes"].items(), cycle(PALETTE), strict=False):
             points = values[measure]
             xs = range(1, len(points) + 1)
             axis.errorbar(

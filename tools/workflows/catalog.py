@@ -16,6 +16,8 @@ from .page import MODEL, PICTURE, RESULT, RUN, WORDS, Column
 NEGATIVE = "a bad quality and low-resolution image, extra fingers, deformed hands"
 DEMO_CFG = 5.0
 """What the demo model was tuned at."""
+FLOW_CFG = 4.0
+"""The same of the flow transformer."""
 SHIFT_AT_1024 = 2.0
 """Of a flow model's levels; by the rule of larger canvases, not tried on released weights."""
 UNTRIED = ("\n\n*This was tried with random weights of the right shape only: released ones could not be had. Steps, "
@@ -112,6 +114,32 @@ def demo(graph: Graph) -> None:
          "again." + CANVASES + OWN_PICTURE + "\n\n### A real checkpoint\nPut **Load Checkpoint** in the place of *SOW "
          "Load Demo Model*, set *width* and *height* to 512. The demo model knows only 128x128 cartoon portraits and "
          "cubes.", 820)
+
+
+def flow_demo(graph: Graph) -> None:
+    first = Column(graph, 0)
+    model = first.add("SOW_LoadDemoModel", model="demo_flow")
+    first.group("Model", MODEL)
+    face = first.add("SOW_LoadExample", example="mia")
+    first.group("Picture to keep", PICTURE)
+    second = first.next()
+    layout = layout_of(second, face)
+    second.group("Where it goes", PICTURE)
+    third = second.next()
+    positive, negative = prompts(third, model.out("CLIP"), "a photo of a smiling woman wearing a dress in a forest")
+    sampler = demo_keep(third, model, positive, negative, layout, cfg=FLOW_CFG)
+    third.group("Run", RUN)
+    last = third.next()
+    last.add("SaveImage", images=sampler.out("image"), filename_prefix="sow_flow")
+    sheet = last.add("SOW_CycleSheet", trace=sampler.out("trace"))
+    last.add("PreviewImage", "How it grew", images=sheet.out("sheet"))
+    last.group("Result", RESULT)
+    note(graph,
+         "## The same on a flow transformer\nNothing to download: *demo_flow* is Stable Diffusion 3's architecture in "
+         "small.\n\n1. Press **Run**: the face stays, a scene grows around it.\n2. Choose *demo* in **SOW Load Demo "
+         "Model** and set *cfg* to 5 to see the same on a UNet.\n\nWhat differs: canvas and boxes lie on the model's "
+         "tokens, 16 px, and the node says where it has moved a box; levels mean the same share of noise, whatever the "
+         "model's own shift." + CANVASES, 560)
 
 
 def flow_picture(graph: Graph, loaders: Callable[[Column], tuple[Any, Any, Any]], words: str, told: float | None,
@@ -542,6 +570,7 @@ WORKFLOWS: dict[str, Callable[[Graph], None]] = {
     "08_things_apart_no_download": separate,
     "09_one_instruction_after_another_no_download": turns_demo,
     "10_found_in_a_gallery_no_download": find_picture,
+    "11_keep_a_face_on_a_flow_transformer_no_download": flow_demo,
     "20_photo_checkpoint_lora": checkpoint_lora,
     "21_planned_by_gemini_checkpoint": planner_gemini,
     "22_instructions_on_a_photo_checkpoint": turns_checkpoint,

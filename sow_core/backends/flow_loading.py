@@ -121,21 +121,30 @@ def _there(index: Mapping[str, Any], suffix: str) -> bool:
     return bool(entry and entry[1])
 
 
-def _transformer(folder: Path, recipe: Recipe, dtype: torch.dtype) -> Any:
+def _diffusers_class(name: str) -> Any:
+    """A class of diffusers. Raises SowError where the installed version is older than it."""
     import diffusers
 
+    found = getattr(diffusers, name, None)
+    if found is None:
+        raise SowError(f"diffusers {diffusers.__version__} does not know {name}: install a newer one (pip install -U "
+                       "diffusers; for Python 3.10 there may be none).")  # fmt: skip
+    return found
+
+
+def _transformer(folder: Path, recipe: Recipe, dtype: torch.dtype) -> Any:
     name, record = recipe.transformer
     config = read_config(folder / "config.json", record)
-    return assemble(lambda: getattr(diffusers, name).from_config(config), folder, dtype)
+    made = _diffusers_class(name)
+    return assemble(lambda: made.from_config(config), folder, dtype)
 
 
 def _vae(folder: Path, recipe: Recipe, dtype: torch.dtype) -> Any:
-    import diffusers
-
     name, record = recipe.vae
     read = read_config(folder / "config.json", record)
     config = {key: list(value) if isinstance(value, tuple) else value for key, value in read.items()}  # as in JSON
-    return assemble(lambda: getattr(diffusers, name).from_config(config), folder, dtype)
+    made = _diffusers_class(name)
+    return assemble(lambda: made.from_config(config), folder, dtype)
 
 
 def _encoder(source: Path, suffix: str, kind: str, dtype: torch.dtype) -> tuple[Any, Any]:

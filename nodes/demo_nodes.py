@@ -6,7 +6,7 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..sow_core.assets import EMBEDDED
+from ..sow_core.assets import EMBEDDED, embedded
 from .settings import ATTACHED
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -51,7 +51,7 @@ class SOWLoadDemoModel(io.ComfyNode):
         from ..sow_core.outside.reading import read_json_file
         from .folder import load_folder
 
-        folder = MODELS / model
+        folder = embedded(model)
         loaded, clip, vae = load_folder(folder)
         advice = Advice.from_dict(read_json_file(folder / "sow.json", "the demo model's settings"))
         loaded.set_attachments(ATTACHED, advice)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .errors import SowError
+
 EMBEDDED = ("demo", "demo_flow")
 """Names of the models that come with the program: of Stable Diffusion's shape, and a flow transformer."""
 PACKAGE = Path(__file__).resolve().parent
@@ -16,3 +18,14 @@ def asset_folder(name: str) -> Path:
     """
     inside = PACKAGE / name
     return inside if inside.is_dir() else PACKAGE.parent / name
+
+
+def embedded(name: str) -> Path:
+    """The folder of an embedded model. Raises SowError where this copy has been made without its weights."""
+    folder = asset_folder("models") / name
+    if not any(folder.rglob("*.safetensors")):
+        raise SowError(
+            f"The model {name} is not in this copy: the archive of ComfyUI's registry leaves its weights out. Clone "
+            f"the repository instead, or copy models/{name} from it."
+        )
+    return folder

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..assets import EMBEDDED, asset_folder
+from ..assets import EMBEDDED, asset_folder, embedded
 from ..errors import SowError
 from ..method.advice import Advice
 from ..outside.reading import expanded
@@ -46,7 +46,7 @@ def load(
     Raises SowError, in one line, for anything that is not such a model.
     """
     name = str(model)
-    path = asset_folder("models") / name if name in EMBEDDED else expanded(model)
+    path = embedded(name) if name in EMBEDDED else expanded(model)
     if _is(path.is_dir):
         return from_folder(path, dtype)
     suffix = path.suffix.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -76,6 +77,19 @@ def test_what_the_registry_gets_is_small_and_whole():
     assert {"nodes/__init__.py", "sow_core/cli.py"} <= files
     tops = {name.split("/")[0] for name in files}
     assert not tops & {"tests", "tools", "benchmarks", "dev.py", ".github", ".ci"}
+
+
+def test_an_embedded_model_that_was_left_out_is_named(tmp_path, monkeypatch):
+    """As in the registry's archive, which has the flow transformer's configs without its weights."""
+    from sow_core import assets
+    from sow_core.backends.loading import load
+    from sow_core.errors import SowError
+
+    shutil.copytree(ROOT / "models" / "demo_flow", tmp_path / "models" / "demo_flow",
+                    ignore=shutil.ignore_patterns("*.safetensors"))  # fmt: skip
+    monkeypatch.setattr(assets, "PACKAGE", tmp_path / "sow_core")
+    with pytest.raises(SowError, match=r"demo_flow is not in this copy.*copy models/demo_flow"):
+        load("demo_flow")
 
 
 def test_ci_runs_every_python_that_is_promised():

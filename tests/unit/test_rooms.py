@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "sow_core"
 
 FLOORS = (
-    {"errors", "assets", "memory"},
+    {"errors"},
+    {"assets", "memory"},
     {"files", "outside"},
     {"pictures"},
     {"settings"},

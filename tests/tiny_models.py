@@ -65,6 +65,24 @@ _PIPELINES = {
 """Flow families that are built as folders, and their pipelines' classes."""
 
 
+def missing_class(family: str) -> str | None:
+    """The class that a flow family is made of and the installed diffusers is too old for; None if it has them all."""
+    import diffusers
+
+    names = (_TRANSFORMERS[family][0], _PIPELINES[family]) if family in FLOW_FAMILIES else ()
+    return next((name for name in names if name != "SowFlow" and not hasattr(diffusers, name)), None)
+
+
+def needs_class(family: str) -> None:
+    """Skip the running test if the installed diffusers does not know the family yet."""
+    import diffusers
+    import pytest
+
+    name = missing_class(family)
+    if name is not None:
+        pytest.skip(f"diffusers {diffusers.__version__} does not know {name}")
+
+
 def _build_flow(family: str, root: Path, seed: int) -> Path:
     """A flow transformer's folder; "sd3demo" shares VAE and text encoder with a tiny "sd1" beside it, which is made."""
     import torch

@@ -89,6 +89,9 @@ def flow_from_folder(
     """
     check_flow_scheduler(name, read_config(source / "scheduler" / "scheduler_config.json", SchedulerConfig))
     recipe = RECIPES[kind]
+    for needed in (recipe.transformer[0], recipe.vae[0], recipe.pipeline):
+        if needed:
+            _diffusers_class(needed)  # before anything large is read
     with hub_off():
         transformer = _transformer(source / "transformer", recipe, dtype)
         rest = shared_folder(source, index.get("shares"), name) if kind == "demo_flow" else source
@@ -127,8 +130,8 @@ def _diffusers_class(name: str) -> Any:
 
     found = getattr(diffusers, name, None)
     if found is None:
-        raise SowError(f"diffusers {diffusers.__version__} does not know {name}: install a newer one (pip install -U "
-                       "diffusers; for Python 3.10 there may be none).")  # fmt: skip
+        raise SowError(f"diffusers {diffusers.__version__} does not know {name}: install a newer one "
+                       "(pip install -U diffusers).")  # fmt: skip
     return found
 
 
@@ -200,7 +203,7 @@ def _pipeline(recipe: Recipe, parts: FlowComponents, suffixes: list[str]) -> Any
         named |= {f"tokenizer{suffix}": tokenizer, f"text_encoder{suffix}": encoder}
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
     with readable(parts.name):
-        return getattr(diffusers, recipe.pipeline)(
+        return _diffusers_class(recipe.pipeline)(
             transformer=parts.transformer, vae=parts.vae, scheduler=scheduler, **named
         )
 

@@ -6,6 +6,7 @@ texts are [B, L, d] without padding that the net would have to be told of, so th
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -143,8 +144,15 @@ def _call_qwen(net: Any, x: Tensor, told: Tensor, texts: TextEmbedding, guidance
         timestep=told,
         img_shapes=[[(1, rows, columns)]] * len(x),
         return_dict=False,
+        **_text_lengths(net, texts.states.shape[1], len(x)),
     )[0]
     return unpack(out, rows, columns)
+
+
+def _text_lengths(net: Any, words: int, count: int) -> dict[str, Any]:
+    """Up to diffusers 0.36 Qwen-Image must be told how long the texts are; later ones count, and warn or fail at it."""
+    asked = inspect.signature(net.pos_embed.forward).parameters.get("txt_seq_lens")
+    return {"txt_seq_lens": [words] * count} if asked is not None and asked.default is asked.empty else {}
 
 
 def _call_flux2(net: Any, x: Tensor, told: Tensor, texts: TextEmbedding, guidance: float) -> Tensor:

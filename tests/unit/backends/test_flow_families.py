@@ -241,6 +241,28 @@ def test_what_does_not_fit_is_one_line(family, file, changes, said, copy):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("name", ["FluxTransformer2DModel", "AutoencoderKL", "FluxPipeline"])
+def test_a_diffusers_older_than_the_family_is_one_line_before_any_weights_are_read(name, copy, monkeypatch):
+    import diffusers
+
+    folder = copy("flux")
+    for weights in folder.rglob("*.safetensors"):
+        weights.unlink()
+    has = vars(type(diffusers))["__getattr__"]
+
+    def old(module, asked):
+        if asked == name:
+            raise AttributeError(asked)
+        return has(module, asked)
+
+    monkeypatch.setattr(type(diffusers), "__getattr__", old)  # classes are looked up when first asked for
+    monkeypatch.delitem(vars(diffusers), name, raising=False)
+    said = f"diffusers {diffusers.__version__} does not know {name}: install a newer one (pip install -U diffusers)."
+    with pytest.raises(SowError) as caught:
+        load(folder)
+    assert str(caught.value) == said
+
+
 def test_a_tokenizer_without_its_rules_is_refused(copy):
     folder = copy("chroma")
     (folder / "tokenizer" / "tokenizer.json").unlink()

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from tiny_models import FAMILIES, build
+from tiny_models import FAMILIES, FLOW_FAMILIES, build, missing_class
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -43,3 +43,13 @@ def test_unknown_family_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Unknown family 'sd9'"):
         build("sd9", tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_no_family_is_left_out_where_diffusers_is_new_enough():
+    """A wrong name in the list would skip its tests everywhere, in silence."""
+    import diffusers
+
+    since = {"lumina2": 33, "chroma": 34, "qwen": 35, "z_image": 36, "klein": 37}
+    major, minor = (int(part) for part in diffusers.__version__.split(".")[:2])
+    expected = {family for family, first in since.items() if (major, minor) < (0, first)}
+    assert {family for family in FLOW_FAMILIES if missing_class(family)} == expected

@@ -23,6 +23,7 @@ TITLES = {
     "presets": "Presets: the candidates, on the validation split",
     "flow_main": "The flow transformer: methods side by side",
     "flow_modulation": "The flow transformer: attention modulation, on the validation split",
+    "flow_presets": "The flow transformer: presets and grids of few steps, on the validation split",
     "main": "Methods side by side, with the presets before those",
     "renders": "Methods on held-out renders, validation split",
     "ablations": "Ablations of the presets before those, on the validation split",

@@ -329,7 +329,7 @@ def test_flow_parity(case: dict[str, dict[str, float]]) -> None:
 
 def test_flow_families(case: dict[str, dict[str, float]]) -> None:
     """What both worlds have: whole modulated runs on the same weights, converted as the host converts them."""
-    assert set(case) == {"flux", "schnell", "chroma", "lumina2", "z_image", "qwen"}
+    assert set(case) == {"flux", "schnell", "chroma", "lumina2", "z_image", "qwen", "klein"}
     for name, found in case.items():
         assert found["rms"] < 1e-4 and found["std"] > 0.1, (name, found)
         assert found["indicators"] == 4 and found["indicator_gap"] < 1e-4, (name, found)

@@ -24,8 +24,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "lumina2": {"n_layers": 3, "n_refiner_layers": 1, "rope_theta": 10000.0, "multiple_of": 8},
     "z_image": {"n_layers": 3, "n_refiner_layers": 1, "multiple_of": 2},
     "qwen": {"num_layers": 3},
+    "klein": {"context_in_dim": 120},
 }
 """What the tests' small diffusers models have otherwise than the host's."""
+SHAPES = {"klein": "flux2"}
+"""The host's shape of a family, where it goes by another name."""
 LUMINA = (
     (r"^time_caption_embed\.timestep_embedder\.linear_1", "t_embedder.mlp.0"),
     (r"^time_caption_embed\.timestep_embedder\.linear_2", "t_embedder.mlp.2"),
@@ -41,6 +44,58 @@ LUMINA = (
     (r"\.feed_forward\.linear_", ".feed_forward.w"),
 )
 """diffusers' names and ComfyUI's; ComfyUI has no converter for this family."""
+KLEIN = (
+    (r"^x_embedder", "img_in"),
+    (r"^context_embedder", "txt_in"),
+    (r"^time_guidance_embed\.timestep_embedder\.linear_1", "time_in.in_layer"),
+    (r"^time_guidance_embed\.timestep_embedder\.linear_2", "time_in.out_layer"),
+    (r"^(\w+_stream_modulation\w*)\.linear", r"\1.lin"),
+    (r"^norm_out\.linear", "final_layer.adaLN_modulation.1"),
+    (r"^proj_out", "final_layer.linear"),
+    (r"^single_transformer_blocks\.(\d+)\.attn\.to_qkv_mlp_proj", r"single_blocks.\1.linear1"),
+    (r"^single_transformer_blocks\.(\d+)\.attn\.to_out", r"single_blocks.\1.linear2"),
+    (r"^single_transformer_blocks\.(\d+)\.attn\.", r"single_blocks.\1.norm."),
+    (r"^transformer_blocks", "double_blocks"),
+    (r"\.ff\.", ".img_mlp."),
+    (r"\.ff_context\.", ".txt_mlp."),
+    (r"\.linear_in", ".0"),
+    (r"\.linear_out", ".2"),
+    (r"\.attn\.to_out\.0", ".img_attn.proj"),
+    (r"\.attn\.to_add_out", ".txt_attn.proj"),
+    (r"\.attn\.norm_added_", ".txt_attn.norm.norm_"),
+    (r"\.attn\.norm_", ".img_attn.norm.norm_"),
+    (r"\.attn\.to_([qkv])\.", r".img_attn.\1."),
+    (r"\.attn\.add_([qkv])_proj\.", r".txt_attn.\1."),
+    (r"\.norm_q\.", ".query_norm."),
+    (r"\.norm_k\.", ".key_norm."),
+)
+"""The same of Flux.2: ComfyUI's converter for Flux asks for biases, which it has not."""
+
+
+def renamed(names: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """Weights by other names; every pattern in turn."""
+    made = {}
+    for key, value in state.items():
+        for old, new in names:
+            key = re.sub(old, new, key)
+        made[key] = value
+    return made
+
+
+def klein(state: dict[str, Any]) -> dict[str, Any]:
+    """Flux.2 under the host's names: q, k and v in one, scale and shift of the last norm swapped, and a time of 256
+    channels, as the host's always is: a narrower one's frequencies are every so many of those."""
+    made = renamed(KLEIN, state)
+    for key in [k for k in made if k.endswith("_attn.q.weight")]:
+        parts = [made.pop(key.replace(".q.", f".{x}.")) for x in "qkv"]
+        made[key.replace(".q.", ".qkv.")] = torch.cat(parts)
+    last = "final_layer.adaLN_modulation.1.weight"
+    made[last] = torch.cat(made[last].chunk(2)[::-1])
+    narrow = made["time_in.in_layer.weight"]
+    wide = narrow.new_zeros(len(narrow), 256)
+    wide[:, :: 256 // narrow.shape[1]] = narrow
+    made["time_in.in_layer.weight"] = wide
+    return made
 
 
 def converted(name: str, state: dict[str, Any]) -> dict[str, Any]:
@@ -48,12 +103,10 @@ def converted(name: str, state: dict[str, Any]) -> dict[str, Any]:
     state = {key: value.clone() for key, value in state.items()}
     if name == "qwen":
         return state
+    if name == "klein":
+        return klein(state)
     if name == "lumina2":
-        made = {}
-        for key, value in state.items():
-            for old, new in LUMINA:
-                key = re.sub(old, new, key)
-            made[key] = value
+        made = renamed(LUMINA, state)
         for key in [k for k in made if k.endswith(".attn.to_q.weight")]:
             parts = [made.pop(key.replace("to_q", f"to_{x}")) for x in "qkv"]
             made[key.replace("attn.to_q", "attention.qkv")] = torch.cat(parts)
@@ -71,10 +124,10 @@ class Pair:
     def __init__(self, name: str) -> None:
         import tiny_models
 
-        self.name = name
+        self.name, self.shape = name, SHAPES.get(name, name)
         self.backend = pack("sow_core.backends.opening").open_backend(tiny_models.build(name, WORK / "flows" / name))
         self.backend.set_prompts(PROMPTS)
-        kind, config = CONFIGS[name]
+        kind, config = CONFIGS[self.shape]
         self.model = build(getattr(comfy.supported_models, kind), {**config, **CHANGES[name]})
         net = self.model.model.diffusion_model
         if name == "chroma":  # the host counts modulations as in the released model: the last two are 342 and 343
@@ -100,7 +153,7 @@ class Pair:
 
     def parity(self, config: Any, seeds: Any = (7, 8)) -> dict[str, float]:
         engine, plans = pack("sow_core.method.engine"), core["plan"]
-        made, vae = flow_layout(self.name), FlowVae(self.name)
+        made, vae = flow_layout(self.shape), FlowVae(self.shape)
         with torch.inference_mode():
             ours = native.sample_layout(self.model, self.rows["positive"], self.rows["negative"], vae, made, config,
                                         list(seeds), decode=False)  # fmt: skip

@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from tqdm import tqdm
 
+    from sow_core.assets import EMBEDDED
     from sow_core.batch.rays import Cluster
     from sow_core.batch.run import run_batch
     from sow_core.batch.task import Defaults, ModelKey
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         raise SowError(f"Bad --cases {args.cases}: expected 1 or more.")
     gauge = Gauge(args.out, args.facenet, args.clip, args.judges)
     prompts, sexes = read_prompts(args.prompts), read_sexes(args.sexes) if args.sexes else {}
-    frame = Frame(*parse_size(args.size or ("128x128" if args.model == "demo" else "512x512")))
+    frame = Frame(*parse_size(args.size or ("128x128" if args.model in EMBEDDED else "512x512")))
     faces = find_faces(args.faces, args.masks, args.cases)
     (args.out / "faces").mkdir(parents=True, exist_ok=True)
     cuts = [(face, cut(face, args.out / "faces")) for face in faces]

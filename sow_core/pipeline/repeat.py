@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from .. import __version__
+from ..assets import EMBEDDED
 from ..errors import SowError
 from ..method.config import SowConfig
 from ..settings import digest
@@ -75,9 +76,9 @@ def _file(picture: Any, job: Job) -> tuple[str | None, str | None]:
 
 
 def _model(name: str) -> str:
-    """A model's name without the folders it lies in; demo and hub ids (owner/name) as they are."""
+    """A model's name without the folders it lies in; embedded ones and hub ids (owner/name) as they are."""
     path = Path(name).expanduser() if name.startswith("~") else Path(name)
-    return bare_name(path.resolve()) if name != "demo" and path.exists() else name
+    return bare_name(path.resolve()) if name not in EMBEDDED and path.exists() else name
 
 
 class Saved:
@@ -161,8 +162,8 @@ class Saved:
         }
 
     def _model(self, name: str | None) -> str | None:
-        """The model of that name: beside the picture or in the working directory, else demo or in the hub's cache."""
-        if name is None or name == "demo" or HUB_ID.fullmatch(name):
+        """The model of that name: beside the picture, in the working directory, embedded, or in the hub's cache."""
+        if name is None or name in EMBEDDED or HUB_ID.fullmatch(name):
             return name
         found = find_model(bare_name(name), self._beside)
         if found is None:

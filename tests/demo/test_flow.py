@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from benchmarks.quality.peers import text_to_image
 from sow_core.backends import painting
 from sow_core.backends.opening import open_backend
 from sow_core.backends.transformer import TransformerBackend
+from sow_core.cli import main
 from sow_core.method.condition import Layout, to_tensor
 from sow_core.method.config import SowConfig
 from sow_core.method.fidelity import region_error
@@ -112,3 +115,15 @@ def test_a_seed_is_the_same_picture_alone_and_in_a_batch(flow: TransformerBacken
     torch.manual_seed(99)
     alone = paint(flow, settings(cycles=3), scene(), [9]).images
     assert (together[1] - alone[0]).abs().max() < 2 / 255
+
+
+def test_a_picture_of_it_repeats_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--from names the model as it is embedded, wherever it is run."""
+    monkeypatch.chdir(tmp_path)
+    for file in (EXAMPLES / "tom.png", EXAMPLES / "tom_mask.png"):
+        shutil.copy(file, tmp_path)
+    quick = ["--size", "128x128", "--preset", "fast", "--device", "cpu", "--quiet"]
+    assert main(["generate", "--model", "demo_flow", "--condition", "tom.png", "--mask", "tom_mask.png", "--prompt",
+                 PROMPT, "--out", "one.png", *quick]) == 0  # fmt: skip
+    assert main(["generate", "--from", "one.png", "--out", "two.png", "--quiet", "--device", "cpu"]) == 0
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

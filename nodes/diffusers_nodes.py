@@ -6,6 +6,7 @@ import logging
 
 from comfy_api.latest import io
 
+from ..sow_core.assets import EMBEDDED
 from ..sow_core.method.config import NEGATIVE_PROMPT
 from ..sow_core.method.prompt_syntax import note
 from . import diffusers_run as D
@@ -32,10 +33,10 @@ class SOWLoadPipeline(io.ComfyNode):
                         "under models/diffusers, or a checkpoint file. Nothing is downloaded.",
             search_aliases=["diffusers", "load model", "demo model", "from pretrained"],
             inputs=[
-                io.Combo.Input("model_name", options=D.available(), default=D.DEMO,
+                io.Combo.Input("model_name", options=D.available(), default=EMBEDDED[0],
                                tooltip="demo: a 128-pixel model of cartoon portraits and cubes, to try everything at "
-                                       "once. folder: a diffusers folder under models/diffusers. file: a .safetensors "
-                                       "checkpoint."),
+                                       "once; demo_flow: a flow transformer of the same. folder: a diffusers folder "
+                                       "under models/diffusers. file: a .safetensors checkpoint."),
                 io.Combo.Input("dtype", options=["auto", *D.DTYPES], default="auto",
                                tooltip="Precision. auto: float16 on a CUDA GPU, float32 elsewhere. float16 on a CPU is "
                                        "very slow."),

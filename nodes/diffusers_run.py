@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..sow_core.assets import EMBEDDED
 from ..sow_core.errors import SowError
 from ..sow_core.method.condition import Layout
 from ..sow_core.method.config import SowConfig
 from ..sow_core.method.plan import build_plan
 from ..sow_core.method.trace import Event, Result, Trace
 
-DEMO = "demo"
 FOLDER_PREFIX, FILE_PREFIX = "folder: ", "file: "
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -28,13 +28,13 @@ class Pipeline(NamedTuple):
 
 
 def available() -> list[str]:
-    """The names that the loader offers: the demo, folders under models/diffusers, checkpoint files.
+    """The names that the loader offers: the embedded models, folders under models/diffusers, checkpoint files.
 
     Only names that ComfyUI itself lists: a workflow cannot name a path.
     """
     import folder_paths
 
-    return [DEMO, *folders(), *(FILE_PREFIX + name for name in folder_paths.get_filename_list("checkpoints")
+    return [*EMBEDDED, *folders(), *(FILE_PREFIX + name for name in folder_paths.get_filename_list("checkpoints")
                                 if name.endswith(".safetensors"))]
 
 
@@ -61,8 +61,8 @@ def resolve(name: str) -> str:
     """The path behind a name of `available`. Raises SowError if it is not there (any more)."""
     import folder_paths
 
-    if name == DEMO:
-        return DEMO
+    if name in EMBEDDED:
+        return name
     if name.startswith(FOLDER_PREFIX):
         path = _folder_paths().get(name.removeprefix(FOLDER_PREFIX))
         where = "models/diffusers"

@@ -182,7 +182,7 @@ def test_models_are_listed_by_name_only(tmp_path, monkeypatch):
     (tmp_path / "sub" / "sd15" / "unet" / "model_index.json").write_text("{}")
     monkeypatch.setattr(folder_paths, "get_folder_paths", lambda kind: [str(tmp_path)])
     monkeypatch.setattr(folder_paths, "get_filename_list", lambda kind: ["a.safetensors", "b.ckpt"])
-    assert D.available() == ["demo", "folder: sub/sd15", "file: a.safetensors"]
+    assert D.available() == ["demo", "demo_flow", "folder: sub/sd15", "file: a.safetensors"]
     assert D.resolve("folder: sub/sd15") == str(tmp_path / "sub" / "sd15")
 
 

@@ -20,7 +20,7 @@ LABELS = {
 
 
 def cost_quality(summary: dict[str, Any], measure: str) -> str | None:
-    """An SVG: a panel per setting, rows through the UNet against a measure, every method by name; None without
+    """An SVG: a panel per setting, rows through the network against a measure, every method by name; None without
     the measure."""
     settings = [s for s, methods in summary["table"].items() if any(measure in v for v in methods.values())]
     if not settings:
@@ -41,7 +41,7 @@ def cost_quality(summary: dict[str, Any], measure: str) -> str | None:
             taken.add(place)
             axis.annotate(name, (x, y), textcoords="offset points", xytext=(5 if right else -5, up),
                           ha="left" if right else "right", fontsize=7)  # fmt: skip
-        axis.set(title=setting, xlabel="UNet rows a picture")
+        axis.set(title=setting, xlabel="rows a picture")
         axis.grid(alpha=0.25)
     axes[0][0].set_ylabel(LABELS.get(measure, measure))
     return _svg(plt, figure)

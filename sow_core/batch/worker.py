@@ -22,7 +22,7 @@ class Product:
 
     pngs: list[bytes]
     rows: int
-    """Latents through the UNet for one picture."""
+    """Latents through the network for one picture."""
     fidelity: list[dict[str, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

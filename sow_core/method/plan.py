@@ -18,7 +18,7 @@ from .separation import Separation, step_sizes
 
 @dataclass(frozen=True)
 class Cost:
-    """Model calls, and rows (one latent through the UNet once) at canvas and at crop size, per image."""
+    """Model calls, and rows (one latent through the network once) at canvas and at crop size, per image."""
 
     calls: int = 0
     rows: int = 0

@@ -8,6 +8,7 @@ for one run, and are put behind what other packs have put there; an override tha
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,7 @@ from ..remarks import remark
 OVERRIDE = "optimized_attention_override"
 
 
-class Hooks:
+class Hooks(ABC):
     """Late-bound attention hooks of one run, on its own copy of transformer_options. A subclass has the host's
     override slot as `_attention`."""
 
@@ -60,9 +61,9 @@ class Hooks:
         finally:
             self._control, self._rows, self._names = None, (), {}
 
+    @abstractmethod
     def _attention(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """ComfyUI's override slot: (attention function, q, k, v, heads, mask=None, **options)."""
-        raise NotImplementedError
 
     def _unmodulated(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """The layer as it is without this pack."""

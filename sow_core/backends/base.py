@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ..errors import SowError
 from ..method.backend import Backend
+from ..method.guidance import EMPTY, NEGATIVE
 from ..method.separation import find_tokens
 from . import latents
 from .components import Parts
@@ -30,13 +32,15 @@ class ModelBackend(Backend):
 
     prompt_tokens = 75
     """Of a prompt, that the model reads; the rest is cut off."""
+    two_ways = False
+    """Whether a text is encoded otherwise where guidance leads away from it."""
 
     def __init__(self, parts: Parts, device: str | torch.device = "cpu") -> None:
         self.parts: Any = parts
         self.device = torch.device(device)
         self.text_calls = 0
         """Runs of a text encoder so far: one per distinct prompt, run and encoder."""
-        self._texts: dict[str, TextEmbedding] = {}
+        self._texts: dict[tuple[str, bool], TextEmbedding] = {}
         self._rows: dict[str, str] = {}
         self._concepts: tuple[str, ...] = ()
         self._batches: dict[Any, Any] = {}
@@ -77,13 +81,16 @@ class ModelBackend(Backend):
         return self._rows[row]
 
     def _embedding(self, row: str) -> TextEmbedding:
-        text = self._text(row)
-        if text not in self._texts:
-            self._texts[text] = self._encode_text(text)
-        return self._texts[text]
+        key = self._text(row), self.two_ways and row in (NEGATIVE, EMPTY)
+        if key not in self._texts:
+            self.text_calls += len(self.parts.encoders)
+            with torch.no_grad():
+                self._texts[key] = self._encode_text(*key)
+        return self._texts[key]
 
-    def _encode_text(self, text: str) -> TextEmbedding:
-        raise NotImplementedError
+    @abstractmethod
+    def _encode_text(self, text: str, negative: bool) -> TextEmbedding:
+        """negative: it is led away from; only asked for where `two_ways`."""
 
     def states(self, row: str) -> Tensor:
         """A named prompt's encoder states [1, L, d], in the net's precision."""

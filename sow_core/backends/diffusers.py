@@ -52,13 +52,11 @@ class DiffusersBackend(ModelBackend):
 
     # -- prompts
 
-    def _encode_text(self, text: str) -> TextEmbedding:
+    def _encode_text(self, text: str, negative: bool = False) -> TextEmbedding:
         states, pooled = [], None
         for tokenizer, encoder in self.parts.encoders:
-            self.text_calls += 1
-            with torch.no_grad():
-                tokens = clip_tokens(tokenizer, encoder, text).to(self.device)
-                out = encoder(tokens, output_hidden_states=self.parts.sdxl)
+            tokens = clip_tokens(tokenizer, encoder, text).to(self.device)
+            out = encoder(tokens, output_hidden_states=self.parts.sdxl)
             if self.parts.sdxl:
                 states.append(out.hidden_states[-2])
                 pooled = out[0]  # the second encoder's projection, read last

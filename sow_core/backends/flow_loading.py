@@ -178,9 +178,13 @@ def _encoder(source: Path, suffix: str, kind: str, dtype: torch.dtype) -> tuple[
 def _class(name: str) -> Any:
     """A class of transformers; one of them is not among the package's own names in every version."""
     import transformers
-    from transformers.models.qwen2_5_vl import configuration_qwen2_5_vl
 
-    return getattr(transformers, name, None) or getattr(configuration_qwen2_5_vl, name)
+    found = getattr(transformers, name, None)
+    if found is None:
+        from transformers.models.qwen2_5_vl import configuration_qwen2_5_vl
+
+        found = getattr(configuration_qwen2_5_vl, name)
+    return found
 
 
 def _sections(values: dict[str, Any]) -> list[int]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import SowError
 from ..method.backend import Pull
-from ..method.guidance import EMPTY, NEGATIVE, POSITIVE
+from ..method.guidance import POSITIVE
 from ..method.modulation import AttentionControl
 from ..method.schedule import Schedule
 from .base import ModelBackend, TextEmbedding
@@ -30,15 +30,10 @@ class TransformerBackend(ModelBackend):
         self._flow = FLOWS[parts.kind]
         self.cells = 1024 // parts.cell
         self.prompt_tokens = self._flow.tokens
+        self.two_ways = self._flow.two_ways
 
-    def _embedding(self, row: str) -> TextEmbedding:
-        text, negative = self._text(row), self._flow.two_ways and row in (NEGATIVE, EMPTY)
-        key = f"-{text}" if negative else f"+{text}"
-        if key not in self._texts:
-            self.text_calls += len(self.parts.encoders)
-            with torch.no_grad():
-                self._texts[key] = self._flow.prompt(self.parts, text, negative)
-        return self._texts[key]
+    def _encode_text(self, text: str, negative: bool) -> TextEmbedding:
+        return self._flow.prompt(self.parts, text, negative)
 
     def set_concepts(self, concepts: Sequence[str]) -> None:
         """Raises SowError for any: before the run, not in it."""

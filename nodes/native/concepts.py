@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import comfy.samplers
 from torch import Tensor
 
-from ...sow_core.backends.concepts import differentiable, pull
+from ...sow_core.backends.concepts import pull
+from ...sow_core.backends.gradients import differentiable
 from ...sow_core.errors import SowError
 from ...sow_core.memory import is_out_of_memory
 from ...sow_core.method.separation import Separation, concept_maps, find_tokens, grid_of

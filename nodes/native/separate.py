@@ -7,7 +7,7 @@ from typing import Any
 import comfy.patcher_extension
 import torch
 
-from ...sow_core.backends.concepts import differentiable
+from ...sow_core.backends.gradients import differentiable
 from ...sow_core.errors import SowError
 from ...sow_core.method import separation
 from .checks import check_unet

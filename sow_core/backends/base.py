@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import SowError
+from ..memory import is_out_of_memory
 from ..method.backend import Backend
 from ..method.guidance import EMPTY, NEGATIVE
 from ..method.separation import find_tokens
 from . import latents
 from .components import Parts
+from .gradients import differentiable, slope
 
 
 class TextEmbedding(NamedTuple):
@@ -130,8 +132,26 @@ class ModelBackend(Backend):
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         # One by one: the VAE's memory peak.
-        pictures = [latents.decode(self.parts.vae, z[None]).float() for z in latent]
-        return (torch.cat(pictures) / 2.0 + 0.5).clamp(0.0, 1.0)
+        return torch.cat([self._picture(z[None]) for z in latent])
+
+    def _picture(self, latent: Tensor) -> Tensor:
+        return (latents.decode(self.parts.vae, latent).float() / 2.0 + 0.5).clamp(0.0, 1.0)
+
+    def picture_slope(self, latent: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
+        """The gradient [N, C, h, w] of what the pictures of latents are worth, each its own; one after the other.
+
+        value: a picture [1, 3, H, W] as `decode` gives it -> [1]. The VAE is as before after it. Raises SowError
+        where it cannot be differentiated.
+        """
+        try:
+            with differentiable(self.parts.vae):
+                return torch.cat([slope(z[None], lambda state: value(self._picture(state))) for z in latent])
+        except (RuntimeError, NotImplementedError) as error:
+            if is_out_of_memory(error):
+                raise
+            reason = " ".join(str(error).split())[:120]
+            raise SowError(f"The VAE of this model cannot be differentiated ({reason}); switch the guidance by a match "
+                           "off, or load the model in float32.") from error  # fmt: skip
 
 
 def clip_tokens(tokenizer: Any, encoder: Any, text: str) -> Tensor:

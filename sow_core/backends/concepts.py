@@ -70,36 +70,6 @@ def reading(unet: Any, grid: tuple[int, int]) -> Iterator[list[Tensor]]:
         unet.set_attn_processor(before)
 
 
-@contextmanager
-def differentiable(module: torch.nn.Module) -> Iterator[None]:
-    """A module through which gradients flow to its input, and stop at its weights; as before after it.
-
-    Weights that a host has loaded under inference mode cannot take part in autograd: copies stand in for them.
-    """
-    asked = [p for p in module.parameters() if p.requires_grad]
-    stood_in: list[tuple[dict[str, Any], str, Any]] = []
-    try:
-        for p in asked:
-            p.requires_grad_(False)
-        with torch.inference_mode(False):
-            for part in module.modules():
-                tables: tuple[dict[str, Any], ...] = (part._parameters, part._buffers)
-                for held in tables:
-                    for name, value in held.items():
-                        if value is not None and value.is_inference():
-                            copy = value.clone()
-                            stood_in.append((held, name, value))
-                            held[name] = (
-                                torch.nn.Parameter(copy, requires_grad=False) if held is part._parameters else copy
-                            )
-        yield
-    finally:
-        for held, name, value in stood_in:
-            held[name] = value
-        for p in asked:
-            p.requires_grad_(True)
-
-
 def pull(
     x: Tensor, call: Callable[[Tensor], Tensor], kept: list[Tensor], objective: Callable[[list[Tensor]], Tensor]
 ) -> Pull:

@@ -19,7 +19,8 @@ from ..method.schedule import Schedule
 from ..method.separation import concept_maps, grid_of
 from .base import ModelBackend, TextEmbedding, clip_tokens
 from .components import Components
-from .concepts import differentiable, pull, reading
+from .concepts import pull, reading
+from .gradients import differentiable
 from .loading import load
 from .processors import Active, modulated
 

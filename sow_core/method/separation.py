@@ -126,7 +126,8 @@ def step(x: Tensor, gradient: Tensor, size: float, free: Tensor) -> Tensor:
     rms = (direction.square().sum(dim=(1, 2, 3), keepdim=True) / count).sqrt()
     moved = x - size * direction / rms.clamp(min=1e-12)
     # A gradient of 0 says nothing, and one that is not finite (half precision) must not spread.
-    return torch.where(torch.isfinite(moved).all() & (rms > 1e-12), moved, x)
+    usable = torch.isfinite(moved).flatten(1).all(dim=1)[:, None, None, None] & (rms > 1e-12)
+    return torch.where(usable, moved, x)
 
 
 def find_tokens(prompt: Sequence[int], concept: Sequence[int]) -> tuple[int, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sow_core.backends.concepts import differentiable, pull, reading
+from sow_core.backends.concepts import pull, reading
 from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.gradients import differentiable
 from sow_core.errors import SowError
 from sow_core.method.separation import concept_maps, loss
 

@@ -33,6 +33,7 @@ from .plan import (
     Renoise,
     SeedCanvas,
     Separate,
+    Steer,
 )
 from .schedule import add_noise, ddim_step, invert_step, pure_noise, renoise, to_x0
 from .trace import CallRecord, Event, Result, Trace
@@ -200,6 +201,16 @@ class _Run:
         clean = to_x0(x, pull.eps, self.schedule, op.level)
         yield self._called(op.phase, op.level, op.cycle, (POSITIVE,), clean, separated=pull.values)
 
+    def steer(self, op: Steer) -> None:
+        state = self.state
+        if op.toward is None:
+            raise ValueError("the plan steers, and nobody has said toward what")
+        assert state.x0 is not None
+        moved = separation.step(state.x0, -op.toward(state.x0), op.size, 1.0 - self.inside)
+        # The noise that the model saw stays: the state moves as its clean part does.
+        state.x = state.x + self.schedule.a[op.level - 1] * (moved - state.x0)
+        state.x0 = moved
+
     def end_cycle(self, op: EndCycle) -> Iterator[Event]:
         state = self.state
         assert state.x0 is not None
@@ -296,6 +307,7 @@ STEPS: dict[type, Callable[[_Run, Any], Iterator[Event] | None]] = {
     Place: _Run.place,
     Separate: _Run.separate,
     Denoise: _Run.denoise,
+    Steer: _Run.steer,
     EndCycle: _Run.end_cycle,
     Decode: _Run.finish,
 }

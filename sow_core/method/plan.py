@@ -7,13 +7,14 @@ runs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import groupby
 
 from ..errors import SowError
 from .config import Init, SowConfig
 from .guidance import EMPTY, NEGATIVE, Guidance
 from .separation import Separation, step_sizes
+from .steering import Steering, Toward
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,21 @@ class Separate(_Phased):
 
 
 @dataclass(frozen=True)
+class Steer(_Phased):
+    """Move the clean prediction of the denoising at `level` before it, outside the conditions, by `size` toward more.
+
+    toward: whose gradient it is, from whoever runs the plan; no part of it as data. No model call: what it costs is
+    `toward`'s business.
+    """
+
+    level: int
+    size: float
+    cycle: int | None
+    toward: Toward | None = field(default=None, repr=False, compare=False)
+    cost = Cost()
+
+
+@dataclass(frozen=True)
 class EndCycle:
     """Mark the end of a cycle: preview, and the adaptive stop."""
 
@@ -168,7 +184,7 @@ class Decode:
     cost = Cost()
 
 
-Op = Encode | Invert | NoiseTrajectory | SeedCanvas | Renoise | Place | Separate | Denoise | EndCycle | Decode
+Op = Encode | Invert | NoiseTrajectory | SeedCanvas | Renoise | Place | Separate | Denoise | Steer | EndCycle | Decode
 
 
 @dataclass(frozen=True)
@@ -217,7 +233,7 @@ def _line(op: Op, times: Sequence[float] | None = None) -> str:
         value = getattr(op, name)
         return f"{value} (t {times[value]:.3f})" if times is not None and name in LEVELS else _short(value)
 
-    values = ", ".join(f"{f.name}={shown(f.name)}" for f in fields(op) if f.name != "cycle")
+    values = ", ".join(f"{f.name}={shown(f.name)}" for f in fields(op) if f.name != "cycle" and f.repr)
     cost = op.cost
     what = ""
     if cost.calls:
@@ -306,3 +322,16 @@ def with_separation(ops: list[Op], wanted: Separation | None, shift: int = 0) ->
             made.append(Separate(op.level, next(sizes), wanted, op.cycle))
         made.append(op)
     return made
+
+
+def with_steering(plan: Plan, wanted: Steering | None, toward: Toward | None = None) -> Plan:
+    """The plan with a step toward more of something after every denoising from `until` up; itself if none is wanted."""
+    if wanted is None or not wanted.active:
+        return plan
+    lowest = wanted.until + plan.config.predecessor.grid_shift
+    made: list[Op] = []
+    for op in plan.ops:
+        made.append(op)
+        if isinstance(op, Denoise) and op.level >= lowest:
+            made.append(Steer(op.level, wanted.strength, op.cycle, toward))
+    return replace(plan, ops=tuple(made))

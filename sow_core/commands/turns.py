@@ -99,6 +99,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="who chooses: own (the model itself, the default), a CLIP folder, or demo (the demo world's learned one)",
     )
+    add(
+        "--match-guidance",
+        type=float,
+        default=0.0,
+        metavar="STRENGTH",
+        help="how strongly that match guides the painting too, 0 to 10; demo or a CLIP folder (default: 0, off)",
+    )
     add("--seed", type=int, default=0, metavar="N", help="random seed of the first candidate (default: 0)")
     add(
         "--feather",
@@ -172,7 +179,7 @@ def _edit(args: argparse.Namespace) -> int:
     wanted = Wanted(
         args.instruction, tuple(Box.parse(r, "--region") for r in args.region), args.mask, args.prompt or "", args.seed,
         args.candidates, tuple(args.settings), args.feather, tuple(Thing.parse(t) for t in args.thing), args.planner,
-        open_match(args.match) if args.candidates > 1 else None,
+        open_match(args.match) if args.candidates > 1 or args.match_guidance else None, args.match_guidance,
     )  # fmt: skip
     model = _model(state.model, state.model_config, args)
     with _bar(args) as bar:

@@ -6,7 +6,7 @@ learned net for the demo world.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,6 +30,14 @@ class Match(Protocol):
 
     def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
         """before [3, H, W] with the prompt `told`, after [N, 3, H, W], all in 0..1 -> [N]."""
+
+
+class GuidingMatch(Match, Protocol):
+    """A match whose gradient can guide the painting, see `steering`. The model itself (`own_match`) is none: it guides
+    the painting already, by its prompt."""
+
+    def likeness(self, before: Tensor, told: str, turn: Turn) -> Callable[[Tensor], Tensor]:
+        """`scores` as a function of `after` alone, through which gradients flow."""
 
 
 def choose(
@@ -58,9 +66,8 @@ class ClipMatch:
         self.model, self.tokenizer = load_clip(path)
         self.size = int(self.model.config.vision_config.image_size)
 
-    @torch.no_grad()
     def pictures(self, images: Tensor) -> Tensor:
-        """Unit vectors of pictures [N, 3, H, W] in 0..1."""
+        """Unit vectors of pictures [N, 3, H, W] in 0..1; gradients flow through."""
         small = F.interpolate(images.float(), (self.size, self.size), mode="bicubic", antialias=True).clamp(
             0, 1
         )
@@ -78,19 +85,29 @@ class ClipMatch:
         hidden = self.model.text_model(**tokens).pooler_output
         return F.normalize(self.model.text_projection(hidden), dim=-1)
 
+    @torch.no_grad()
     def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
+        return self.likeness(before, told, turn)(after)
+
+    def likeness(self, before: Tensor, told: str, turn: Turn) -> Callable[[Tensor], Tensor]:
         new, old = self.texts([turn.prompt, told or turn.prompt])
-        shown, start = self.pictures(after), self.pictures(before[None])[0]
-        if turn.prompt == told or not told:
-            return shown @ new
-        return shown @ new + DIRECTION * F.cosine_similarity(shown - start, (new - old)[None], dim=-1)
+        with torch.no_grad():
+            start = self.pictures(before[None])[0]
+
+        def value(after: Tensor) -> Tensor:
+            shown = self.pictures(after)
+            if turn.prompt == told or not told:
+                return shown @ new
+            return shown @ new + DIRECTION * F.cosine_similarity(shown - start, (new - old)[None], dim=-1)
+
+        return value
 
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Of CLIP's training pictures, per colour."""
 
 
-def open_match(name: str | None) -> Match | None:
+def open_match(name: str | None) -> GuidingMatch | None:
     """By --match: "demo" or a CLIP folder; None for nothing and "own": the model itself chooses. Raises SowError."""
     if name in (None, "own"):
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,7 @@ def encode_words(texts: Sequence[str], vocabulary: Sequence[str]) -> Tensor:
 
 
 class DemoMatch:
-    """The match of the demo world, for choosing among candidates."""
+    """The match of the demo world, for choosing among candidates and for guiding them."""
 
     name = "demo"
 
@@ -131,9 +131,12 @@ class DemoMatch:
 
     @torch.no_grad()
     def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
-        ids = encode_words([turn.instruction], self.vocabulary)
-        query = self.net.query(_small(before[None]), ids)
-        return (self.net.target(_small(after)) @ query.T)[:, 0]
+        return self.likeness(before, told, turn)(after)
+
+    def likeness(self, before: Tensor, told: str, turn: Turn) -> Callable[[Tensor], Tensor]:
+        with torch.no_grad():
+            query = self.net.query(_small(before[None]), encode_words([turn.instruction], self.vocabulary))
+        return lambda after: (self.net.target(_small(after)) @ query.T)[:, 0]
 
 
 def _small(images: Tensor) -> Tensor:

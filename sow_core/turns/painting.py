@@ -24,6 +24,7 @@ from .things import Thing
 if TYPE_CHECKING:
     from ..backends.painting import Painter
     from ..method.config import SowConfig
+    from ..method.steering import Steering, Toward
     from ..method.trace import Event
 
 SHRINK = 2
@@ -160,16 +161,20 @@ def paint(
     options: EditOptions,
     seeds: Sequence[int],
     progress: Callable[[Event], object] | None = None,
+    steering: Steering | None = None,
+    toward: Toward | None = None,
 ) -> Tensor:
     """The pictures after a turn [N, 3, H, W], one per seed; they share encoding and inversion.
 
-    The backend's prompts must have been set. Raises SowError; leaves the backend's model as it was.
+    steering, toward: how and by what the painting is guided beside the prompt, if it is. The backend's prompts must
+    have been set. Raises SowError; leaves the backend's model as it was.
     """
     from ..backends.painting import paint as paint_layout
-    from ..method.plan import build_plan
+    from ..method.plan import build_plan, with_steering
 
     layout = make_edit_layout(canvas, config)
-    made = paint_layout(build_plan(config), backend, layout, seeds, progress).images
+    plan = with_steering(build_plan(config), steering, toward)
+    made = paint_layout(plan, backend, layout, seeds, progress).images
     return laid_back(canvas, made.cpu().float(), options.feather)
 
 

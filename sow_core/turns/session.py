@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +19,19 @@ from ..method import prompt_syntax
 from ..method.box import Box
 from ..method.condition import Condition, check_size, make_layout, to_picture, to_tensor
 from ..method.config import SowConfig
+from ..method.steering import MOST_STRENGTH, Steering
 from ..pictures.reading import Source, load_mask, load_picture, open_picture
 from ..pipeline.quiet import quiet_libraries
 from ..settings import png_bytes
 from . import grounding
 from .captions import mentioned
-from .match import Match, choose
+from .match import GuidingMatch, choose, open_match
 from .own_match import OwnMatch
 from .painting import EditOptions, make_canvas, measured, paint
 from .presets import edit_config, edit_options, text_plan
 from .resolve import Scene, Turn, resolve
 from .state import VERSION, Place, Record, State, keep_picture, kept_picture, read_state, write_state, writing
+from .steering import Guide, toward
 from .things import Thing
 
 if TYPE_CHECKING:
@@ -43,7 +46,8 @@ MOST_CANDIDATES = 16
 class Wanted:
     """One turn as it was asked for; empty: to be found. mask: white = what may change, instead of regions.
 
-    match: who chooses among several candidates; None: the model itself.
+    match: who chooses among several candidates; None: the model itself. match_guidance: how strongly the match guides
+    the painting too (see `Steering.strength`), 0: not.
     """
 
     instruction: str
@@ -56,7 +60,8 @@ class Wanted:
     feather: int | None = None
     things: tuple[Thing, ...] = ()
     planner: str = "offline"
-    match: Match | None = None
+    match: GuidingMatch | None = None
+    match_guidance: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.instruction.strip():
@@ -65,6 +70,12 @@ class Wanted:
             raise SowError(f"Bad --candidates {self.candidates}: expected 1 to {MOST_CANDIDATES}.")
         if self.regions and self.mask is not None:
             raise SowError("Give --region or --mask, not both: each says what may change.")
+        if not 0 <= self.match_guidance <= MOST_STRENGTH:
+            raise SowError(f"Bad --match-guidance {self.match_guidance}: expected 0 (off) to {MOST_STRENGTH:g}.")
+        if self.match_guidance and self.match is None:
+            raise SowError(
+                "--match-guidance needs --match demo or a CLIP folder: the model itself (own) guides by its prompt."
+            )
 
 
 def start(
@@ -202,9 +213,12 @@ def next_turn(
         config = edit_config(backend.parts.recommended, wanted.settings)
         options = edit_options(backend.parts.recommended, frame, wanted.feather, state.negative)
         seeds = [wanted.seed + n for n in range(wanted.candidates)]
-        images, canvas = painted(backend, before, turn, mask, config, options, seeds, progress)
-        best = 0
+        guide = None
         judge = "none"
+        if wanted.match_guidance and wanted.match is not None:
+            guide, judge = Guide(wanted.match, scene.prompt, Steering(wanted.match_guidance)), wanted.match.name
+        images, canvas = painted(backend, before, turn, mask, config, options, seeds, progress, guide)
+        best = 0
         if len(seeds) > 1:
             match = wanted.match or OwnMatch(backend, canvas)
             judge = match.name
@@ -238,6 +252,7 @@ def next_turn(
         options.feather,
         options.most,
         turn.notes,
+        steering={} if guide is None else asdict(guide.settings),
     )
     return record, png
 
@@ -273,12 +288,15 @@ def painted(
     options: EditOptions,
     seeds: Sequence[int],
     progress: Progress | None = None,
+    guide: Guide | None = None,
 ) -> tuple[Tensor, Any]:
     """The candidates [N, 3, H, W] of a turn and the canvas they were painted on. Raises SowError."""
     canvas = make_canvas(before, turn, options, mask)
     backend.set_prompts({"positive": canvas.prompt, "negative": options.negative})
+    steering = None if guide is None else guide.settings
+    aim = None if guide is None else toward(backend, canvas, turn, guide, options.feather)
     try:
-        return paint(backend, canvas, config, options, seeds, progress), canvas
+        return paint(backend, canvas, config, options, seeds, progress, steering, aim), canvas
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -304,6 +322,8 @@ def replay(
 ) -> list[tuple[Record, bytes, bool]]:
     """Every turn made again from the picture before it as it is kept: record, PNG, and whether it is the same file."""
     made = []
+    opened = cache(open_match)
+    guides = {record.id: _guide_of(record, state, opened) for record in state.turns}
     for record in state.turns:
         if record.parent is None:
             png = kept_picture(path, record.picture)
@@ -331,10 +351,24 @@ def replay(
                     options,
                     seeds,
                     progress,
+                    guides[record.id],
                 )
             png = png_bytes(to_picture(images[record.seed - record.first_seed]))
         made.append((record, png, _hash(png) == record.picture))
     return made
+
+
+def _guide_of(record: Record, state: State, opened: Callable[[str], GuidingMatch | None]) -> Guide | None:
+    """Who guided a turn, if somebody did. Raises SowError if that match is not there any more."""
+    if record.parent is None or not record.steering:
+        return None
+    try:
+        match = opened(record.match)
+        if match is None:
+            raise SowError(f"{record.match!r} guides nothing.")
+        return Guide(match, state.turn(record.parent).prompt, Steering.from_dict(record.steering))
+    except SowError as error:
+        raise SowError(f"Turn {record.id} was guided by a match and cannot be made again: {error}") from error
 
 
 def _planned(record: Record) -> tuple[Place, ...]:

@@ -52,6 +52,7 @@ class Record:
 
     picture, mask: sha256 of PNG files in the state's folder. seed: of the picture that was chosen; candidates: how
     many there were. config: the run's settings; feather, most: see `EditOptions`. planner: who read the instruction.
+    match: who chose, and guided where `steering` has settings (see `method.steering`).
     """
 
     id: int
@@ -75,6 +76,7 @@ class Record:
     feather: int = 8
     most: int = 0
     notes: tuple[str, ...] = ()
+    steering: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,14 @@ import torch
 from sow_core.assets import asset_folder
 from sow_core.backends.diffusers import DiffusersBackend
 from sow_core.method.box import Box
+from sow_core.method.steering import Steering
 from sow_core.turns import grounding
+from sow_core.turns.match_net import DemoMatch
 from sow_core.turns.painting import measured
 from sow_core.turns.presets import edit_config, edit_options
 from sow_core.turns.resolve import Scene, resolve
 from sow_core.turns.session import painted
+from sow_core.turns.steering import Guide
 from sow_core.turns.things import Thing
 from tools.demo_model import world
 from tools.demo_model.captions import cube_caption
@@ -84,3 +87,24 @@ def test_words_are_found_by_the_models_attention(demo: DiffusersBackend) -> None
         assert x0 - 8 < x < x1 + 8 and y0 - 8 < y < y1 + 8, (name, box)
     hooks = [m for m in demo.parts.unet.modules() if m._forward_hooks]
     assert not hooks, "the model is as it was"
+
+
+def test_the_stronger_a_match_guides_the_better_it_likes_the_picture(
+    demo: DiffusersBackend, scene: tuple[torch.Tensor, Scene]
+) -> None:
+    picture, known = scene
+    match, advice = DemoMatch.load(), demo.parts.recommended
+    planned = resolve("add a blue sphere right of the red cube", known)
+    options, seeds = edit_options(advice, FRAME, None, None), [1, 2]
+
+    def made(strength: float) -> tuple[torch.Tensor, float]:
+        guide = Guide(match, known.prompt, Steering(strength, until=1))
+        images, canvas = painted(demo, picture, planned, None, edit_config(advice), options, seeds, guide=guide)
+        assert torch.equal(images[:, :, canvas.free < 0.5], picture[None, :, canvas.free < 0.5].expand(2, -1, -1))
+        return images, float(match.scores(picture, known.prompt, planned, images).mean())
+
+    (off, zero), (_, weak), (_, strong) = made(0.0), made(0.1), made(0.3)
+    assert zero + 0.005 < weak < strong - 0.005
+    plain, _ = painted(demo, picture, planned, None, edit_config(advice), options, seeds)
+    assert torch.equal(off, plain)
+    assert not any(p.requires_grad for p in demo.parts.vae.parameters()), "the model is as it was"

@@ -54,6 +54,18 @@ def test_a_history_from_new_to_replay(sow, tmp_path):
     ).read_bytes()
 
 
+def test_a_match_guides_a_single_candidate_too(sow, tmp_path):
+    sow(*BEGIN)
+    text = ("--instruction", "add a blue cube right of the red cube", "--quiet")
+    assert sow("edit", "a.turns.json", *text, "--out", "plain.png")[0] == 0
+    sow("back", "a.turns.json")
+    guided = ("--match", "demo", "--match-guidance", "0.2", "--out", "guided.png")
+    assert sow("edit", "a.turns.json", *text, *guided)[0] == 0
+    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "guided.png").read_bytes()
+    code, lines, _ = sow("replay", "a.turns.json", "--out", "again", "--quiet")
+    assert code == 0 and len(lines) == 3
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
@@ -71,6 +83,23 @@ def test_a_history_from_new_to_replay(sow, tmp_path):
         (
             ("edit", "a.turns.json", "--instruction", "add a cat", "--candidates", "2", "--match", "nowhere"),
             "No CLIP model",
+        ),
+        (
+            ("edit", "a.turns.json", "--instruction", "add a cat", "--match-guidance", "1", "--match", "nowhere"),
+            "No CLIP model",
+        ),
+        (("edit", "a.turns.json", "--instruction", "add a cat", "--match-guidance", ".1"), "demo or a CLIP folder"),
+        (
+            ("edit", "a.turns.json", "--instruction", "add a cat", "--match-guidance", ".1", "--match", "own"),
+            "demo or a CLIP folder",
+        ),
+        (
+            ("edit", "a.turns.json", "--instruction", "add a cat", "--match-guidance", "nan", "--match", "demo"),
+            "Bad --match-guidance nan",
+        ),
+        (
+            ("edit", "a.turns.json", "--instruction", "add a cat", "--match-guidance", "-1", "--match", "demo"),
+            "0 (off) to 10",
         ),
         (("edit", "a.turns.json", "--instruction", "add a cat", "--set", "cycles=x"), "cycles"),
         (("edit", "a.turns.json", "--instruction", "add a cat", "--out", "a.jpg"), "ends in .png"),

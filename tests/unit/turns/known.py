@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import torch
 from gaussian import GaussianBackend
 
+from sow_core.backends.gradients import slope
 from sow_core.method.advice import Advice
 
 
@@ -20,3 +22,6 @@ class KnownBackend(GaussianBackend):
     def set_prompts(self, prompts: dict[str, str]) -> None:
         self.prompts.append(dict(prompts))
         self.means = {row: 0.1 * n for n, row in enumerate(prompts)} | self.means
+
+    def picture_slope(self, latent, value):
+        return torch.cat([slope(z[None], lambda state: value(self.decode(state))) for z in latent])

@@ -13,19 +13,21 @@ from benchmarks.quality import peers
 from sow_core.backends.painting import paint
 from sow_core.method.box import Box
 from sow_core.method.config import SowConfig
-from sow_core.turns.match import Match, choose
+from sow_core.method.steering import Steering
+from sow_core.turns.match import GuidingMatch, Match, choose
 from sow_core.turns.own_match import OwnMatch
 from sow_core.turns.painting import EditOptions, make_canvas, make_edit_layout, measured
 from sow_core.turns.presets import text_plan
 from sow_core.turns.resolve import Scene, Turn, resolve
 from sow_core.turns.session import painted
+from sow_core.turns.steering import Guide
 
 
 @dataclass(frozen=True)
 class Method:
     """about: one line for the report; how: "turn" (ours), "replacement", "sdedit" or "text"; words: of the
     instructions; given: true regions instead of found ones; candidates: chosen by the model itself (match "own") or
-    by the learned match ("demo").
+    by the learned match ("demo"). guidance: strength at which the learned match guides the painting.
     """
 
     name: str
@@ -36,7 +38,11 @@ class Method:
     candidates: int = 1
     match: str = "own"
     changes: tuple[str, ...] = field(default=())
+    guidance: float = 0.0
 
+
+GUIDANCE = 0.1
+"""Strength of the row `guided`."""
 
 METHODS = {
     m.name: m
@@ -47,6 +53,7 @@ METHODS = {
         Method("given_own", "true regions, the best of 4 candidates by the model itself", given=True, candidates=4),
         Method("own", "found, the best of 4 candidates by the model itself", candidates=4),
         Method("match", "found, the best of 4 candidates by the learned match", candidates=4, match="demo"),
+        Method("guided", "true regions, guided by the learned match", given=True, match="demo", guidance=GUIDANCE),
         Method(
             "latent_mask",
             "replacement in the latents, true regions, nothing laid back",
@@ -83,7 +90,7 @@ def step(
     config: SowConfig,
     options: EditOptions,
     seed: int,
-    learned: Match | None,
+    learned: GuidingMatch | None,
 ) -> Step:
     """One turn of a method. Raises SowError where the instruction means nothing in the scene."""
     turn = resolve(text, scene, regions if method.given else ())
@@ -91,10 +98,14 @@ def step(
     tried = None
     if method.how == "turn":
         seeds = [seed + 1000 * n for n in range(method.candidates)]
-        images, canvas = painted(backend, before, turn, None, config, options, seeds)
+        guide = None
+        if method.guidance:
+            assert learned is not None
+            guide = Guide(learned, scene.prompt, Steering(method.guidance))
+        images, canvas = painted(backend, before, turn, None, config, options, seeds, guide=guide)
         best = 0
         if method.candidates > 1:
-            judge = learned if method.match == "demo" else OwnMatch(backend, canvas)
+            judge: Match | None = learned if method.match == "demo" else OwnMatch(backend, canvas)
             assert judge is not None
             best, tried = choose(judge, before, scene.prompt, turn, images, canvas.free)[0], images
         picture = images[best]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
+from ..sow_core.turns.rounds import MOST_RETRIES
 from . import remarks
 from . import sockets as S
 from . import turns as T
@@ -95,10 +96,15 @@ class SOWTurn(io.ComfyNode):
                 SowTurn.Input("plan", optional=True,
                               tooltip="From SOW Turn Plan: its instruction, prompt, regions and history are taken, and "
                                       "what stands here of those is not."),
-                io.Combo.Input("match", options=T.matches(), default=T.DEMO, optional=True,
-                               tooltip="Who chooses where pick is -1. demo: a small network that knows the demo "
+                io.Combo.Input("match", options=T.matches(), default=T.OWN, optional=True,
+                               tooltip="Who chooses where pick is -1. own: the model itself, by whether it sees in a "
+                                       "candidate what was asked. demo: a small network that knows the demo "
                                        "model's pictures only. Others: a CLIP model, by how well a candidate fits "
                                        "the prompt; its folder of transformers lies in models/clip_vision."),
+                io.Int.Input("retries", default=0, min=0, max=MOST_RETRIES, optional=True,
+                             tooltip="How often to paint again where the model itself does not see in its picture what "
+                                     "was asked: with other seeds, and at another place where the place was not "
+                                     "given. The best of all is taken, and pick is not used."),
             ],
             outputs=[
                 io.Image.Output("edited", display_name="image",
@@ -115,14 +121,14 @@ class SOWTurn(io.ComfyNode):
     @classmethod
     def execute(cls, model, clip, vae, image, instruction, prompt, seed, cfg, regions, things, candidates, pick,
                 feather, planner, profile, mask=None, new_prompt="", history=None, plan=None,
-                match=T.DEMO) -> io.NodeOutput:
+                match=T.OWN, retries=0) -> io.NodeOutput:
         if plan is None:
             plan = planned(image, instruction, prompt, regions, things, planner, profile, mask, new_prompt, history,
                            (model, clip, vae))
         else:
             plan = T.on_picture(plan, image)
         made = T.take_turn(model, clip, vae, plan, advice_of(model), seeds_from(seed, candidates), cfg, feather, pick,
-                           match)
+                           match, retries)
         remarks.show(made.report.split("\n"))
         return io.NodeOutput(*made)
 

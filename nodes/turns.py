@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from ..sow_core.errors import SowError
 from ..sow_core.method.advice import Advice
 from ..sow_core.method.box import Box
 from ..sow_core.turns.painting import (
-    EditOptions,
+    Canvas,
     check_free,
     free_mask,
     laid_back,
@@ -24,7 +25,8 @@ from ..sow_core.turns.painting import (
     measured,
 )
 from ..sow_core.turns.presets import edit_config, edit_options
-from ..sow_core.turns.resolve import Locate, Scene, Turn, resolve
+from ..sow_core.turns.resolve import Locate, Scene, Turn, elsewhere, resolve
+from ..sow_core.turns.rounds import Round, best_round
 from ..sow_core.turns.things import Thing
 from .draw import draw_turn, from_picture
 from .find import clip_folders
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
 
 BY_MATCH = -1
 """The value of `pick` that leaves the choice to a match."""
-DEMO = "demo"
-"""The match that was learned for the demo world; the others are CLIP folders of the host."""
+OWN, DEMO = "own", "demo"
+"""Matches: the model that paints, and one that was learned for the demo world; others are the host's CLIP folders."""
 
 
 class Step(NamedTuple):
@@ -183,39 +185,51 @@ def take_turn(
     cfg: float,
     feather: int,
     pick: int,
-    match: str = DEMO,
+    match: str = OWN,
+    retries: int = 0,
 ) -> Made:
-    """Paint a turn on the host's model."""
+    """Paint a turn on the host's model. Raises SowError."""
     from .native import sample_layout
 
     history, turn, mask = planned
     before = history.steps[-1].picture
     told = advice or Advice()
     config = edit_config(told, [f"guidance={cfg}"])
-    options = replace(edit_options(told, history.scene.frame, feather, None), most=told.most_things or 0)
-    canvas = make_canvas(before, turn, options, mask)
-    positive = clip.encode_from_tokens_scheduled(clip.tokenize(canvas.prompt))
-    negative = clip.encode_from_tokens_scheduled(clip.tokenize(options.negative))
-    made = sample_layout(model, positive, negative, vae, make_edit_layout(canvas, config), config, list(seeds)).images
-    return finish(history, turn, canvas, made.movedim(-1, 1).float().cpu(), options, pick, match)
+    options = edit_options(told, history.scene.frame, feather, None)
+
+    def prompt(text: str) -> Any:
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text))
+
+    def paint(turn: Turn, seeds: Sequence[int]) -> tuple[Tensor, Canvas]:
+        canvas = make_canvas(before, turn, options, mask)
+        rows = prompt(canvas.prompt), prompt(options.negative)
+        made = sample_layout(model, *rows, vae, make_edit_layout(canvas, config), config, list(seeds)).images
+        return laid_back(canvas, made.movedim(-1, 1).float().cpu(), options.feather), canvas
+
+    if pick != BY_MATCH and not retries:
+        images, canvas = paint(turn, seeds)
+        return finish(history, Round(turn, canvas, images, tuple(seeds)), pick)
+
+    def judge(canvas: Canvas) -> Match:
+        return judge_of(match, model, clip, vae, canvas)
+
+    locate = looking(model, clip, vae, history)
+
+    def moved(turn: Turn, tried: Sequence[Turn]) -> Turn:
+        return elsewhere(turn, history.scene, tried, locate)
+
+    found = best_round(turn, paint, judge, before, history.scene.prompt, seeds, retries, moved)
+    return finish(history, found, BY_MATCH)
 
 
-def finish(
-    history: History, turn: Turn, canvas: Any, made: Tensor, options: EditOptions, pick: int, match: str = DEMO
-) -> Made:
-    """The candidates [N, 3, H, W] with the picture before laid back, one of them chosen, and the history after it."""
-    images = laid_back(canvas, made, options.feather)
-    lines = [f"instruction: {turn.instruction}", f"prompt: {turn.prompt}"]
-    chosen = pick
-    if pick == BY_MATCH and len(images) > 1:
-        from ..sow_core.turns.match import choose
-
-        chosen, scores = choose(_match(match), canvas.picture, history.scene.prompt, turn, images, canvas.free)
-        lines.append("match: " + ", ".join(f"{s:.3f}" for s in scores) + f"; candidate {chosen}")
-    chosen = max(chosen, 0)
+def finish(history: History, found: Round, pick: int) -> Made:
+    """A painted turn with its picked candidate first, or with the match's choice alone; the history after it."""
+    images, canvas = found.images, found.canvas
+    chosen = found.best if pick == BY_MATCH else pick
     if chosen >= len(images):
         raise SowError(f"Bad pick {chosen}: there are {len(images)} candidates, 0 is the first.")
-    turn = measured(turn, canvas, images[chosen])
+    turn = measured(found.turn, canvas, images[chosen])
+    lines = [f"instruction: {turn.instruction}", f"prompt: {turn.prompt}", *found.told]
     lines += [f"region: {region}" for region in turn.regions]
     lines += _known(turn)
     scene = Scene(history.scene.frame, turn.prompt, turn.things)
@@ -225,10 +239,15 @@ def finish(
     return Made(shown.movedim(1, -1).contiguous(), after, canvas.free[None], turn.prompt, "\n".join(lines))
 
 
-def _match(name: str) -> Match:
-    """Raises SowError for a folder that the host does not have."""
+def judge_of(name: str, model: Any, clip: Any, vae: Any, canvas: Canvas) -> Match:
+    """Who chooses. Raises SowError for a folder that the host does not have."""
     from ..sow_core.turns.match import open_match
+    from ..sow_core.turns.own_match import OwnMatch
 
+    if name == OWN:
+        from .native.judging import prompt_errors
+
+        return OwnMatch(partial(prompt_errors, model, clip, vae), canvas)
     folder = DEMO if name == DEMO else clip_folders().get(name)
     found = None if folder is None else open_match(folder)
     if found is None:
@@ -238,7 +257,7 @@ def _match(name: str) -> Match:
 
 def matches() -> list[str]:
     """The names that the node offers."""
-    return [DEMO, *sorted(clip_folders())]
+    return [OWN, DEMO, *sorted(clip_folders())]
 
 
 def told(planned: Planned) -> str:

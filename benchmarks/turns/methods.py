@@ -14,11 +14,12 @@ from sow_core.backends.painting import paint
 from sow_core.method.box import Box
 from sow_core.method.config import SowConfig
 from sow_core.method.steering import Steering
-from sow_core.turns.match import GuidingMatch, Match, choose
+from sow_core.turns.match import GuidingMatch, Match
 from sow_core.turns.own_match import OwnMatch
-from sow_core.turns.painting import EditOptions, make_canvas, make_edit_layout, measured
+from sow_core.turns.painting import Canvas, EditOptions, make_canvas, make_edit_layout, measured
 from sow_core.turns.presets import text_plan
-from sow_core.turns.resolve import Scene, Turn, resolve
+from sow_core.turns.resolve import Scene, Turn, elsewhere, resolve
+from sow_core.turns.rounds import best_round
 from sow_core.turns.session import painted
 from sow_core.turns.steering import Guide
 
@@ -27,7 +28,8 @@ from sow_core.turns.steering import Guide
 class Method:
     """about: one line for the report; how: "turn" (ours), "replacement", "sdedit" or "text"; words: of the
     instructions; given: true regions instead of found ones; candidates: chosen by the model itself (match "own") or
-    by the learned match ("demo"). guidance: strength at which the learned match guides the painting.
+    by the learned match ("demo"); retries: see `turns.rounds`. guidance: strength at which the learned match guides the
+    painting.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Method:
     given: bool = False
     candidates: int = 1
     match: str = "own"
+    retries: int = 0
     changes: tuple[str, ...] = field(default=())
     guidance: float = 0.0
 
@@ -52,6 +55,9 @@ METHODS = {
         Method("short", "a turn, regions found from an instruction with one relation", words="short"),
         Method("given_own", "true regions, the best of 4 candidates by the model itself", given=True, candidates=4),
         Method("own", "found, the best of 4 candidates by the model itself", candidates=4),
+        Method("given_retry", "true regions, up to 3 more tries where its own check fails", given=True, retries=3),
+        Method("retry", "found, up to 3 more tries, elsewhere, where its own check fails", retries=3),
+        Method("own_retry", "found, the best of 2, up to 2 times more elsewhere", candidates=2, retries=2),
         Method("match", "found, the best of 4 candidates by the learned match", candidates=4, match="demo"),
         Method("guided", "true regions, guided by the learned match", given=True, match="demo", guidance=GUIDANCE),
         Method(
@@ -77,7 +83,8 @@ class Step:
     drift: float
     """Largest difference (0..1) to the picture before outside the region."""
     tried: Tensor | None = None
-    """All candidates [N, 3, H, W]."""
+    """All candidates [N, 3, H, W], of every round."""
+    rounds: int = 1
 
 
 def step(
@@ -95,21 +102,28 @@ def step(
     """One turn of a method. Raises SowError where the instruction means nothing in the scene."""
     turn = resolve(text, scene, regions if method.given else ())
     canvas = make_canvas(before, turn, options)
-    tried = None
+    canvas, tried, rounds = make_canvas(before, turn, options), None, 1
     if method.how == "turn":
         seeds = [seed + 1000 * n for n in range(method.candidates)]
         guide = None
         if method.guidance:
             assert learned is not None
             guide = Guide(learned, scene.prompt, Steering(method.guidance))
-        images, canvas = painted(backend, before, turn, None, config, options, seeds, guide=guide)
-        best = 0
-        if method.candidates > 1:
-            judge: Match | None = learned if method.match == "demo" else OwnMatch(backend, canvas)
-            assert judge is not None
-            best, tried = choose(judge, before, scene.prompt, turn, images, canvas.free)[0], images
-        picture = images[best]
-        turn = measured(turn, canvas, picture)
+
+        def painting(turn: Turn, seeds: Sequence[int]) -> tuple[Tensor, Canvas]:
+            return painted(backend, before, turn, None, config, options, seeds, guide=guide)
+
+        def judge(canvas: Canvas) -> Match:
+            return learned if learned and method.match == "demo" else OwnMatch.of(backend, canvas)
+
+        def moved(turn: Turn, tried: Sequence[Turn]) -> Turn:
+            return elsewhere(turn, scene, tried)
+
+        found = best_round(turn, painting, judge, before, scene.prompt, seeds, method.retries, moved)
+        picture, canvas = found.images[found.best], found.canvas
+        turn, rounds = measured(found.turn, canvas, picture), 1 + len(found.earlier)
+        if found.scores:
+            tried = torch.cat([r.images for r in (*found.earlier, found)])
     else:
         plans = {
             "replacement": lambda: peers.replacement(config.steps, config.guidance),
@@ -124,7 +138,7 @@ def step(
             layout = replace(layout, canvas=before, fill="gray")
         picture = paint(plans[method.how](), backend, layout, [seed]).images[0]
     drift = float(((picture - before).abs() * (1.0 - canvas.free)).max())
-    return Step(picture, Scene(scene.frame, turn.prompt, turn.things), turn, canvas.free, drift, tried)
+    return Step(picture, Scene(scene.frame, turn.prompt, turn.things), turn, canvas.free, drift, tried, rounds)
 
 
 def as_tensor(image: Any) -> Tensor:

@@ -18,7 +18,7 @@ from .methods import METHODS
 from .running import Bench
 
 RESULTS = Path(__file__).resolve().parent / "results"
-MEASURES = ("precision", "recall", "f1", "rsim", "exact", "obeyed", "drift", "best_possible")
+MEASURES = ("precision", "recall", "f1", "rsim", "exact", "obeyed", "drift", "best_possible", "rounds", "seconds")
 PORTRAIT = ("right", "kept", "identity", "change", "drift")
 PALETTE = (
     "#7b241c", "#c0392b", "#b9770e", "#e67e22", "#f1c40f", "#8e44ad", "#7a8794", "#2c82c9", "#27ae60",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ class Bench:
             text = instruction(now, method.words)
             row: dict[str, Any] = {"instruction": text}
             try:
-                box = box_of(now[-1])
+                box, started = box_of(now[-1]), time.perf_counter()
                 made = step(
                     method,
                     self.backend,
@@ -104,7 +105,7 @@ class Bench:
                     self.match,
                 )
                 picture, scene = made.picture, made.scene
-                row["drift"] = made.drift
+                row |= {"drift": made.drift, "rounds": made.rounds, "seconds": time.perf_counter() - started}
                 if made.tried is not None:
                     row["best_possible"] = max(self.exact(x, now) for x in made.tried)
             except SowError as error:

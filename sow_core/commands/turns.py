@@ -106,6 +106,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STRENGTH",
         help="how strongly that match guides the painting too, 0 to 10; demo or a CLIP folder (default: 0, off)",
     )
+    add(
+        "--retries",
+        type=int,
+        default=0,
+        metavar="N",
+        help="paint again, elsewhere if the place was not given, up to N times while the model itself does not see in "
+        "its picture what was asked (default: 0)",
+    )
     add("--seed", type=int, default=0, metavar="N", help="random seed of the first candidate (default: 0)")
     add(
         "--feather",
@@ -179,11 +187,12 @@ def _edit(args: argparse.Namespace) -> int:
     wanted = Wanted(
         args.instruction, tuple(Box.parse(r, "--region") for r in args.region), args.mask, args.prompt or "", args.seed,
         args.candidates, tuple(args.settings), args.feather, tuple(Thing.parse(t) for t in args.thing), args.planner,
-        open_match(args.match) if args.candidates > 1 or args.match_guidance else None, args.match_guidance,
+        open_match(args.match) if args.candidates > 1 or args.match_guidance or args.retries else None,
+        args.match_guidance, args.retries,
     )  # fmt: skip
     model = _model(state.model, state.model_config, args)
     with _bar(args) as bar:
-        state, _ = edit(path, model, wanted, bar, (lambda text: None) if args.quiet else _say)
+        state, _ = edit(path, model, wanted, bar, bar.say)
     _copy(out, path, state)
     print(_line(state.now, state))
     return 0
@@ -264,10 +273,6 @@ def _copy(out: Path | None, path: Path, state: State) -> None:
         atomic_write(out, kept_picture(path, state.now.picture))
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
 class _bar:
     """A progress bar that is an event's listener; it appears with the first event, so that an error stands alone."""
 
@@ -275,14 +280,15 @@ class _bar:
         self.quiet = args.quiet
         self.bar: Any = None
 
-    def __enter__(self) -> Callable[[Any], None]:
-        return self._event
+    def __enter__(self) -> _bar:
+        return self
 
     def __exit__(self, *error: object) -> None:
         if self.bar is not None:
             self.bar.close()
+            self.bar = None
 
-    def _event(self, event: Any) -> None:
+    def __call__(self, event: Any) -> None:
         from tqdm import tqdm
 
         if self.bar is None or event.call < self.bar.n:  # the next run of a replay
@@ -290,3 +296,9 @@ class _bar:
             self.bar = tqdm(unit="call", total=event.total, file=sys.stderr, disable=self.quiet, leave=True)
         self.bar.set_description(event.phase if event.cycle is None else f"{event.phase} {event.cycle + 1}")
         self.bar.update(event.call - self.bar.n)
+
+    def say(self, text: str) -> None:
+        """On a line of its own below the bar."""
+        self.__exit__()
+        if not self.quiet:
+            print(text, file=sys.stderr)

@@ -89,7 +89,7 @@ def ask_turn(
             continue
         own = tuple(regions) or (() if masked else turn.regions)
         made = Turn(turn.instruction, own, prompt.strip() or turn.prompt, turn.things, turn.spared, False, turn.fresh,
-                    turn.notes)  # fmt: skip
+                    turn.notes, told=turn.told)  # fmt: skip
         return checked(made, scene.frame, masked)
     raise PlannerError("bad_json", service.access.service, detail=fault.rstrip("."))
 
@@ -134,7 +134,8 @@ def read_turn(text: str, scene: Scene, instruction: str, given: bool = False) ->
     spared = tuple(t.box for t in things if t.box and t.name in before and not _touched(t.box, regions))
     try:
         return checked(
-            Turn(plain(instruction), tuple(regions), prompt, things, spared, False, fresh, notes),
+            Turn(plain(instruction), tuple(regions), prompt, things, spared, False, fresh, notes,
+                 told=scene.prompt.strip()),  # fmt: skip
             scene.frame,
             given,
         )

@@ -27,6 +27,8 @@ class Match(Protocol):
     """Higher is better; scores are only compared among candidates of one turn."""
 
     name: str
+    enough: float | None
+    """Score from which a picture shows what was asked; None: only comparisons say something."""
 
     def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
         """before [3, H, W] with the prompt `told`, after [N, 3, H, W], all in 0..1 -> [N]."""
@@ -52,6 +54,8 @@ def choose(
 
 class ClipMatch:
     """Zero-shot: cos(E(after), E(prompt)) + a cos(E(after) - E(before), E(prompt) - E(prompt before))."""
+
+    enough: float | None = None
 
     def __init__(self, folder: str | Path) -> None:
         """A CLIP model's folder (transformers: config, weights, tokenizer, preprocessor). Raises SowError."""

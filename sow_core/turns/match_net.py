@@ -103,6 +103,7 @@ class DemoMatch:
     """The match of the demo world, for choosing among candidates and for guiding them."""
 
     name = "demo"
+    enough: float | None = None
 
     def __init__(self, net: MatchNet, vocabulary: Sequence[str]) -> None:
         self.net, self.vocabulary = net.eval(), tuple(vocabulary)

@@ -57,6 +57,8 @@ class EditOptions:
 class Canvas:
     """What a turn starts from: picture [3, H, W] in 0..1, free [H, W] of 0 or 1 (1 = may change), what the model is
     shown and told.
+
+    prompt: what it is told; told: the same before the turn, empty if nobody knows.
     """
 
     picture: Tensor
@@ -64,6 +66,7 @@ class Canvas:
     shown: Tensor
     prompt: str
     regions: tuple[Box, ...]
+    told: str = ""
 
 
 def free_mask(turn: Turn, frame: tuple[int, int]) -> Tensor:
@@ -102,15 +105,18 @@ def make_canvas(picture: Tensor, turn: Turn, options: EditOptions, mask: Tensor 
     free = free_mask(turn, frame) if mask is None else check_free(mask)
     regions = turn.regions if mask is None and not turn.outside else (bounds(free),)
     hidden = _too_many(turn, regions, options.most)
-    shown, prompt = picture, turn.prompt
+    shown, prompt, told = picture, turn.prompt, turn.told
     if hidden:
         shown = _hide(
             picture, hidden, [t for t in turn.things if t not in hidden and t.name != turn.fresh], frame
         )
         form = listed(turn.prompt, turn.things)
         assert form is not None
-        prompt = as_list([t for t in turn.things if t not in hidden], *form)
-    return Canvas(picture, free, shown, prompt, regions)
+        seen = [t for t in turn.things if t not in hidden]
+        prompt = as_list(seen, *form)
+        others = [t for t in seen if t.name != turn.fresh]
+        told = as_list(others, *form) if turn.fresh and others else ""
+    return Canvas(picture, free, shown, prompt, regions, told)
 
 
 def _too_many(turn: Turn, regions: Sequence[Box], most: int) -> list[Thing]:

@@ -22,7 +22,7 @@ ROOM = 0.25
 """Of its size: a new thing is glad of that much room to its neighbours."""
 SCALES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6)
 """Sizes at which a new thing is tried, of the one it should have."""
-SMALL, COVERED, CROWDED, DOUBT, FAR, NEAR = 12.0, 25.0, 1.5, 0.4, 2.0, 0.3
+SMALL, COVERED, CROWDED, DOUBT, FAR, NEAR = 3.0, 25.0, 1.5, 0.4, 4.0, 0.3
 """Costs of a place: of the share of its size that is given up, of the share that lies under other things, of touching
 one, of a wish that is barely obeyed, of one canvas between it and the best spot, of touching the edge. A thing that is
 too small is drawn badly, one that is covered often not at all."""
@@ -31,6 +31,8 @@ FINE, WIDER = 64, 0.08
 POOR, MISSED = 3.0, 10.0
 """Cost from which on a place that obeys several wishes is too crowded, so that one beside it is looked for too; how far
 beside, in units of CLEAR: a thing in a free place at the wrong side of a neighbour's middle is there, at least."""
+AGAIN = 6.0
+"""Cost of a place that was tried in vain, less by the share of it that a place lies beside it."""
 CLEAR = 0.1
 """Of a thing's size: how far beyond an anchor's middle "left of" begins, so that nobody doubts it."""
 
@@ -51,13 +53,15 @@ def find_place(
     taken: Sequence[Box] = (),
     band: tuple[float, float] = AIR,
     standing: bool = False,
+    avoid: Sequence[Box] = (),
 ) -> Box:
     """The box of a new thing of `size` (width, height, px): the nearest free place that obeys every wish.
 
     standing: on a ground that is seen from above: `size` is that of the middle of the band, nearer things are larger.
     places: words of the canvas (left, right, top, bottom, middle). taken: boxes to keep clear of. band: smallest and
-    largest height of its middle, as shares of the canvas. Where several wishes leave no room, a place that misses one
-    a little may be taken (see `obeyed`), or a crowded one. Raises SowError if no place comes near the wishes.
+    largest height of its middle, as shares of the canvas. avoid: places that were tried in vain. Where several wishes
+    leave no room, a place that misses one a little may be taken (see `obeyed`), or a crowded one. Raises SowError if no
+    place comes near the wishes.
     """
     found: list[tuple[float, Box]] = []
     for wider, slack in ((0.0, 0.0), (0.0, MISSED), (WIDER, 0.0), (WIDER, MISSED)):
@@ -69,7 +73,7 @@ def find_place(
         found += [
             place
             for scale in SCALES
-            if (place := _best(frame, scale, size, wishes, places, taken, limits, standing, slack))
+            if (place := _best(frame, scale, size, wishes, places, taken, limits, standing, slack, avoid))
             is not None
         ]
     if found:
@@ -89,6 +93,7 @@ def _best(
     band: tuple[float, float],
     standing: bool,
     slack: float,
+    avoid: Sequence[Box],
 ) -> tuple[float, Box] | None:
     """The place of least cost for a thing of `scale` times the size, and that cost; None if none obeys the wishes."""
     size = min(scale * size[0], frame[0] - 2 * EDGE), min(scale * size[1], frame[1] - 2 * EDGE)
@@ -120,8 +125,10 @@ def _best(
         covered = sum(box.intersect(other).area for other in taken) / max(box.area, 1)
         crowded = max((1.0 - _gap(box, other) / ROOM / max(size) for other in taken), default=0.0)
         edge = 1.0 - _margin(frame, box) / ROOM / max(size)
+        again = max((box.intersect(other).area / max(box.area, other.area, 1) for other in avoid), default=0.0)
         return (
-            COVERED * covered
+            AGAIN * again
+            + COVERED * covered
             + DOUBT * doubt
             + FAR * far
             + CROWDED * max(crowded, 0.0)

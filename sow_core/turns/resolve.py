@@ -58,6 +58,10 @@ class Turn:
     outside: bool = False
     fresh: str = ""
     notes: tuple[str, ...] = ()
+    movable: bool = False
+    """The place of the fresh thing was found by the rules: another may be tried, see `elsewhere`."""
+    told: str = ""
+    """The prompt of the picture before the turn; empty if there was none."""
 
 
 def resolve(
@@ -67,12 +71,13 @@ def resolve(
     prompt: str = "",
     locate: Locate | None = None,
     masked: bool = False,
+    avoid: Sequence[Box] = (),
 ) -> Turn:
     """The turn that an instruction means. Raises SowError in one line for everything that it cannot mean.
 
     regions, prompt: the user's own, which replace what would be found; with both (or a mask and a prompt) any text
     will do as an instruction. masked: the place is given as a mask elsewhere, so that none is looked for.
-    locate: asked for things whose box nobody knows.
+    locate: asked for things whose box nobody knows. avoid: places that were tried in vain.
     """
     given = bool(regions) or masked
     if not scene.prompt.strip() and not prompt.strip():
@@ -82,15 +87,30 @@ def resolve(
     except SowError:
         if not (given and prompt.strip() and text.strip()):
             raise
-        return checked(Turn(text.strip(), tuple(regions), prompt, scene.things), scene.frame)
+        turn = Turn(text.strip(), tuple(regions), prompt.strip(), scene.things, told=scene.prompt.strip())
+        return checked(turn, scene.frame)
     # The place has to be known before the prompt is made: a list names its things from left to right.
     own = regions[0] if len(regions) == 1 else None
-    turn = _Resolver(scene, said, given, locate, own).turn(text.strip())
+    turn = _Resolver(scene, said, given, locate, own, avoid).turn(text.strip())
     if given:
         turn = replace(turn, regions=tuple(regions), outside=False)
     if prompt.strip():
-        turn = replace(turn, prompt=prompt.strip())
+        turn = replace(turn, prompt=prompt.strip(), movable=False)
     return checked(turn, scene.frame, masked)
+
+
+def elsewhere(turn: Turn, scene: Scene, tried: Sequence[Turn], locate: Locate | None = None) -> Turn:
+    """The same turn with its fresh thing in another place than in those that were tried; itself where its place is
+    given, or where there is no other."""
+    if not turn.movable:
+        return turn
+    avoid = [t.box for turn in tried for t in turn.things if t.name == turn.fresh and t.box is not None]
+    known = {t.name: t for t in turn.things if t.box is not None and t.name != turn.fresh}
+    scene = replace(scene, things=tuple(known.get(t.name, t) for t in scene.things))
+    try:
+        return resolve(turn.instruction, scene, locate=locate, avoid=avoid)
+    except SowError:
+        return turn
 
 
 def checked(turn: Turn, frame: tuple[int, int], masked: bool = False) -> Turn:
@@ -134,9 +154,17 @@ def _larger(values: Iterable[float]) -> float:
 
 class _Resolver:
     def __init__(
-        self, scene: Scene, said: Instruction, given: bool, locate: Locate | None, own: Box | None
+        self,
+        scene: Scene,
+        said: Instruction,
+        given: bool,
+        locate: Locate | None,
+        own: Box | None,
+        avoid: Sequence[Box],
     ) -> None:
         self.scene, self.said, self.given, self.locate, self.own = scene, said, given, locate, own
+        self.avoid = avoid
+        self.searched = False
         self.things = scene.things
         self.notes: list[str] = []
         self.list = captions.listed(scene.prompt, scene.things)
@@ -162,6 +190,8 @@ class _Resolver:
             self.said.kind == "background",
             fresh,
             tuple(self.notes),
+            self.searched,
+            self.scene.prompt.strip(),
         )
 
     # -- one method a kind of instruction: the regions, the name of what is painted, the prompt
@@ -306,7 +336,9 @@ class _Resolver:
             size = self._size(self.said.thing, standing)
         taken = [*known, *leaving]
         frame, said = self.scene.frame, self.said.places
-        box = find_place(frame, size, wishes, said, taken, GROUND if standing else AIR, standing)
+        band = GROUND if standing else AIR
+        box = find_place(frame, size, wishes, said, taken, band, standing, self.avoid)
+        self.searched = True
         if not obeyed(frame, box, wishes, said):
             self.notes.append("there is no room for all of that at once: a free place beside it was taken")
         return box

@@ -25,11 +25,12 @@ from ..pipeline.quiet import quiet_libraries
 from ..settings import png_bytes
 from . import grounding
 from .captions import mentioned
-from .match import GuidingMatch, choose, open_match
+from .match import GuidingMatch, Match, open_match
 from .own_match import OwnMatch
-from .painting import EditOptions, make_canvas, measured, paint
+from .painting import Canvas, EditOptions, make_canvas, measured, paint
 from .presets import edit_config, edit_options, text_plan
-from .resolve import Scene, Turn, resolve
+from .resolve import Locate, Scene, Turn, elsewhere, resolve
+from .rounds import best_round, check_rounds
 from .state import VERSION, Place, Record, State, keep_picture, kept_picture, read_state, write_state, writing
 from .steering import Guide, toward
 from .things import Thing
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from ..pipeline.model import Model
 
 Progress = Callable[["Event"], object]
-MOST_CANDIDATES = 16
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Wanted:
     """One turn as it was asked for; empty: to be found. mask: white = what may change, instead of regions.
 
     match: who chooses among several candidates; None: the model itself. match_guidance: how strongly the match guides
-    the painting too (see `Steering.strength`), 0: not.
+    the painting too (see `Steering.strength`), 0: not. retries: how often it is painted again, elsewhere where the
+    place was not given, as long as the model itself does not see in the picture what was asked.
     """
 
     instruction: str
@@ -62,12 +63,12 @@ class Wanted:
     planner: str = "offline"
     match: GuidingMatch | None = None
     match_guidance: float = 0.0
+    retries: int = 0
 
     def __post_init__(self) -> None:
         if not self.instruction.strip():
             raise SowError("No instruction: give --instruction TEXT, for example 'add a hat'.")
-        if not 1 <= self.candidates <= MOST_CANDIDATES:
-            raise SowError(f"Bad --candidates {self.candidates}: expected 1 to {MOST_CANDIDATES}.")
+        check_rounds(self.candidates, self.retries)
         if self.regions and self.mask is not None:
             raise SowError("Give --region or --mask, not both: each says what may change.")
         if not 0 <= self.match_guidance <= MOST_STRENGTH:
@@ -209,37 +210,46 @@ def next_turn(
     mask = None if wanted.mask is None else _mask(wanted.mask, frame)
     backend = model.backend
     with quiet_libraries():
-        turn = plan_turn(scene, wanted, before, backend)
+
+        def locate(word: str) -> Box:
+            return grounding.locate(backend, before, scene.prompt, word)
+
+        turn = plan_turn(scene, wanted, before, locate)
         config = edit_config(backend.parts.recommended, wanted.settings)
         options = edit_options(backend.parts.recommended, frame, wanted.feather, state.negative)
         seeds = [wanted.seed + n for n in range(wanted.candidates)]
         guide = None
-        judge = "none"
         if wanted.match_guidance and wanted.match is not None:
-            guide, judge = Guide(wanted.match, scene.prompt, Steering(wanted.match_guidance)), wanted.match.name
-        images, canvas = painted(backend, before, turn, mask, config, options, seeds, progress, guide)
-        best = 0
-        if len(seeds) > 1:
-            match = wanted.match or OwnMatch(backend, canvas)
-            judge = match.name
-            best, scores = choose(match, before, scene.prompt, turn, images, canvas.free)
-            say("candidates: " + ", ".join(f"seed {s}: {v:.3f}" for s, v in zip(seeds, scores, strict=True)))
-    turn = measured(turn, canvas, images[best])
+            guide = Guide(wanted.match, scene.prompt, Steering(wanted.match_guidance))
+
+        def painting(turn: Turn, seeds: Sequence[int]) -> tuple[Tensor, Canvas]:
+            return painted(backend, before, turn, mask, config, options, seeds, progress, guide)
+
+        def judge(canvas: Canvas) -> Match:
+            return wanted.match or OwnMatch.of(backend, canvas)
+
+        def moved(turn: Turn, tried: Sequence[Turn]) -> Turn:
+            return elsewhere(turn, scene, tried, locate)
+
+        found = best_round(turn, painting, judge, before, scene.prompt, seeds, wanted.retries, moved)
+    for line in found.told:
+        say(line)
+    turn = measured(found.turn, found.canvas, found.images[found.best])
     for note in turn.notes:
         say(f"note: {note}")
     if said := prompt_syntax.note({"the prompt": turn.prompt}):
         say(said)
-    png = png_bytes(to_picture(images[best]))
+    png = png_bytes(to_picture(found.images[found.best]))
     record = Record(
         state.next_id,
         state.current,
         turn.instruction,
         turn.prompt,
         _hash(png),
-        seeds[best],
-        seeds[0],
-        len(seeds),
-        judge,
+        found.seeds[found.best],
+        found.seeds[0],
+        len(found.seeds),
+        found.judge if guide is None else guide.match.name,
         tuple(map(_numbers, turn.regions)),
         tuple(map(_numbers, turn.spared)),
         turn.outside,
@@ -257,7 +267,7 @@ def next_turn(
     return record, png
 
 
-def plan_turn(scene: Scene, wanted: Wanted, before: Tensor, backend: Any) -> Turn:
+def plan_turn(scene: Scene, wanted: Wanted, before: Tensor, locate: Locate) -> Turn:
     """What the instruction means, by the rules or by a language model."""
     masked = wanted.mask is not None
     if wanted.planner != "offline":
@@ -273,9 +283,6 @@ def plan_turn(scene: Scene, wanted: Wanted, before: Tensor, backend: Any) -> Tur
             masked,
         )
 
-    def locate(word: str) -> Box:
-        return grounding.locate(backend, before, scene.prompt, word)
-
     return resolve(wanted.instruction, scene, wanted.regions, wanted.prompt, locate, masked)
 
 
@@ -289,7 +296,7 @@ def painted(
     seeds: Sequence[int],
     progress: Progress | None = None,
     guide: Guide | None = None,
-) -> tuple[Tensor, Any]:
+) -> tuple[Tensor, Canvas]:
     """The candidates [N, 3, H, W] of a turn and the canvas they were painted on. Raises SowError."""
     canvas = make_canvas(before, turn, options, mask)
     backend.set_prompts({"positive": canvas.prompt, "negative": options.negative})
@@ -338,6 +345,7 @@ def replay(
                 tuple(map(Box.parse, record.spared)),
                 record.outside,
                 record.fresh,
+                told=state.turn(record.parent).prompt,
             )
             seeds = [record.first_seed + n for n in range(record.candidates)]
             options = EditOptions(record.feather, record.most, state.negative)

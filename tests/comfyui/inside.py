@@ -20,6 +20,7 @@ from native_cases import (  # noqa: F401  (they register their cases)
     flow_folder,
     grounding,
     guests,
+    judging,
     loading,
     patches,
     separate,

@@ -163,6 +163,12 @@ def test_grounding(case: dict[str, Any]) -> None:
     assert case["afterwards"] == 0 and "does not name the umbrella" in case["error"]
 
 
+def test_judging(case: dict[str, Any]) -> None:
+    """SOW Turn's own match: the same errors as the diffusers backend's; cancelled in time; nothing stays."""
+    assert case["gap"] < 1e-3 and case["spread"] > 1.02 and case["shape"] == [3, 2], case
+    assert case["cancelled"] and case["afterwards"] == 0
+
+
 # -- leaving no trace
 
 

@@ -133,7 +133,26 @@ def test_a_clip_folder_chooses(host: Server, session: Session, scene: Any) -> No
     run = session.run(prompt)
     assert run.of("execution_success"), run.events[-1]
     outputs = session.history(run)["outputs"]
-    assert "; candidate " in outputs["6"]["text"][0] and len(outputs["5"]["images"]) == 1
+    assert "taken: seed " in outputs["6"]["text"][0] and len(outputs["5"]["images"]) == 1
+
+
+def test_the_model_itself_chooses_and_tries_again(host: Server, session: Session, scene: Any) -> None:
+    prompt = begun(scene[0])
+    wish = {"prompt": SCENE, "things": THINGS, "instruction": "add a green cube in front of the red cube"}
+    prompt["4"] = turn(host, **wish, candidates=2, pick=-1, match="own")
+    prompt["5"] = {"class_type": "SaveImage", "inputs": {"images": ["4", 0], "filename_prefix": "own"}}
+    prompt["6"] = {"class_type": "PreviewAny", "inputs": {"source": ["4", 4]}}
+    # Where nothing has room the model does not see it either: every try is made.
+    prompt["7"] = turn(host, **wish, regions="112,0,16,16", retries=1)
+    prompt["8"] = {"class_type": "PreviewAny", "inputs": {"source": ["7", 4]}}
+    run = session.run(prompt)
+    assert run.of("execution_success"), run.events[-1]
+    outputs = session.history(run)["outputs"]
+    assert "candidates: seed 3: " in outputs["6"]["text"][0] and len(outputs["5"]["images"]) == 1
+    told = outputs["8"]["text"][0]
+    assert "try 1: seed 3: " in told and "try 2: seed 4: " in told and "taken: seed " in told
+    wrong = session.run(begun(scene[0]) | {"4": turn(host, **wish, retries=1, match="demo"), "5": prompt["5"]})
+    assert "Only the model's own check knows" in wrong.of("execution_error")[0]["exception_message"]
 
 
 def test_gemini_reads_the_instruction_once(

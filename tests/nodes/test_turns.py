@@ -9,7 +9,7 @@ from .pack import part, run_node, sow_error
 
 T = part("nodes.turns")
 Box = part("sow_core.method.box").Box
-Options = part("sow_core.turns.painting").EditOptions
+painting = part("sow_core.turns.painting")
 PROMPT = "a red cube and a blue cube on a gray floor"
 THINGS = "red cube=8,40,24,24\n\nblue cube=60,44,24,24"
 
@@ -25,9 +25,10 @@ def begin(image, prompt=PROMPT, things=THINGS, history=None):
 
 def turn(history, image, instruction, pick=0, candidates=2):
     planned = T.plan(history, instruction, (), "", "offline", "", False)
-    canvas = part("sow_core.turns.painting").make_canvas(history.steps[-1].picture, planned, Options(feather=4))
+    canvas = painting.make_canvas(history.steps[-1].picture, planned, painting.EditOptions(feather=4))
     made = torch.rand(candidates, 3, 72, 96, generator=torch.Generator().manual_seed(1))
-    return T.finish(history, planned, canvas, made, Options(feather=4), pick)
+    found = T.Round(planned, canvas, painting.laid_back(canvas, made, 4), tuple(range(candidates)))
+    return T.finish(history, found, pick)
 
 
 def test_a_chain_of_turns_keeps_everything_else(image):
@@ -83,11 +84,12 @@ def test_a_plan_goes_on_from_the_picture_at_hand(image):
 def test_a_match_is_the_demo_or_a_clip_folder_of_the_host(image, monkeypatch, tmp_path):
     find = part("nodes.find")
     monkeypatch.setattr(T, "clip_folders", lambda: {"tiny": str(tmp_path)})
-    assert T.matches() == ["demo", "tiny"]
-    for name, words in (("tiny", "No CLIP model in"), ("../other", "No match '../other': expected one of demo, tiny")):
+    assert T.matches() == ["own", "demo", "tiny"]
+    others = "No match '../other': expected one of own, demo, tiny"
+    for name, words in (("tiny", "No CLIP model in"), ("../other", others)):
         with pytest.raises(sow_error(), match=words):
-            T._match(name)
-    assert T._match("demo").name and find.encoders()[0] == "demo"
+            T.judge_of(name, None, None, None, None)
+    assert T.judge_of("demo", None, None, None, None).name and find.encoders()[0] == "demo"
 
 
 def test_masks():

@@ -9,7 +9,17 @@ from gaussian import GaussianBackend
 
 from sow_core.method.box import Box
 from sow_core.turns.match import choose
-from sow_core.turns.own_match import MOST, PLAIN, OwnMatch, mixtures, rivals
+from sow_core.turns.own_match import (
+    LEVELS,
+    MOST,
+    STEPS,
+    OwnMatch,
+    calls_of,
+    mixtures,
+    noise_errors,
+    rivals,
+    row_names,
+)
 from sow_core.turns.painting import Canvas
 from sow_core.turns.resolve import Turn
 from sow_core.turns.things import Thing
@@ -56,21 +66,41 @@ def test_the_score_is_the_formula_and_the_picture_that_was_asked_for_wins():
     free = torch.zeros(64, 64)
     free[:32, :32] = 1
     before = torch.full((3, 64, 64), 0.5)
-    grays = dict.fromkeys(rivals(ASKED, TOLD, TURN), 0.6) | {TOLD: 0.0, ASKED: 0.4}
-    own = OwnMatch(Shown(grays), Canvas(before, free, before, ASKED, TURN.regions))  # type: ignore[arg-type]
+    grays = dict.fromkeys(rivals(ASKED, TOLD, TURN), 0.7) | {TOLD: 0.0, ASKED: 0.4}
+    own = OwnMatch.of(Shown(grays), Canvas(before, free, before, ASKED, TURN.regions, TOLD))  # type: ignore[arg-type]
 
     def painted(gray: float) -> torch.Tensor:
         return torch.where(free > 0, torch.full_like(before, gray / 2 + 0.5), torch.rand(3, 64, 64))
 
-    after = torch.stack([painted(gray) for gray in (0.6, 0.4, 0.0, 0.45)])
+    after = torch.stack([painted(gray) for gray in (0.6, 0.4, 0.1, 0.45)])
     best, scores = choose(own, before, TOLD, TURN, torch.where(free > 0, after, before), free)
-    assert best == 1 and scores[1] > scores[3] > scores[0] and scores[1] > scores[2]
-    # Two grays differ by d: the noise is wrong by a d / b, on cells that may change alone.
-    schedule = Shown({}).schedule(10)
-    unit = sum((schedule.a[k] / schedule.b[k]) ** 2 for k in (3, 5)) / 2
-    expected = [unit * (near - asked - PLAIN * asked)
-                for asked, near in ((0.04, 0.0), (0.0, 0.04), (0.16, 0.0), (0.0025, 0.0225))]  # fmt: skip
-    assert np.allclose(scores, expected, rtol=1e-3)
+    assert best == 1
+    # The squared distance to the asked gray over that to the nearest other.
+    expected = [1 - asked / near for asked, near in ((0.04, 0.01), (0.0, 0.09), (0.09, 0.01), (0.0025, 0.0625))]
+    assert np.allclose(scores, expected, rtol=1e-3, atol=1e-5)
+    assert scores[1] >= own.enough > scores[0]
+
+
+def test_the_error_is_that_of_the_noise_on_the_cells_that_are_free():
+    free = torch.zeros(64, 64)
+    free[:32, :32] = 1
+    backend, calls = Shown({"asked": 0.4}), []
+    backend.set_prompts(row_names(["asked"]))
+    z = torch.rand(2, 4, 8, 8)
+    z[:, :, :4, :4] = torch.tensor([0.6, 0.4])[:, None, None, None]
+    found = noise_errors(backend, z, free, ["rival 0"], lambda: calls.append(1))  # type: ignore[arg-type]
+    # Two grays differ by d: the noise is wrong by a d / b.
+    schedule = backend.schedule(STEPS)
+    unit = sum((schedule.a[k] / schedule.b[k]) ** 2 for k in LEVELS) / len(LEVELS)
+    assert np.allclose(found, [[unit * 0.04, 0.0]], atol=1e-5) and len(calls) == calls_of(["asked"])
+
+
+def test_with_nothing_to_compare_the_smaller_error_wins_and_is_believed():
+    before, free = torch.full((3, 64, 64), 0.5), torch.ones(64, 64)
+    own = OwnMatch.of(Shown({ASKED: 0.4}), Canvas(before, free, before, ASKED, ()))  # type: ignore[arg-type]
+    after = torch.stack([torch.full_like(before, gray / 2 + 0.5) for gray in (0.5, 0.4)])
+    scores = own.scores(before, "", Turn("as I say", (), ASKED, ()), after)
+    assert scores[1] > scores[0] >= own.enough
 
 
 def test_the_demo_model_knows_its_colours_and_shapes():
@@ -96,8 +126,8 @@ def test_the_demo_model_knows_its_colours_and_shapes():
             torch.from_numpy(world.draw_cubes(scene).copy()).permute(2, 0, 1).float() / 255
             for scene in ((old,), (old, new), (old, wrong))
         )
-        prompt = cube_caption((old, new))
+        prompt, told = cube_caption((old, new)), cube_caption((old,))
         turn = Turn("add it", (region,), prompt, (Thing(old.name), Thing(new.name)), fresh=new.name)
-        own = OwnMatch(backend, Canvas(before, free, before, prompt, (region,)))
-        right += choose(own, before, cube_caption((old,)), turn, torch.stack([bad, good]), free)[0]
+        own = OwnMatch.of(backend, Canvas(before, free, before, prompt, (region,), told))
+        right += choose(own, before, told, turn, torch.stack([bad, good]), free)[0]
     assert right >= 4

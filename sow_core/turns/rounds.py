@@ -1,0 +1,94 @@
+"""A turn is painted until it is believed: the model looks at what it has painted, and tries again elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ..errors import SowError
+from .match import Match, choose
+from .painting import Canvas
+from .resolve import Turn
+
+MOST_CANDIDATES, MOST_RETRIES = 16, 8
+
+Paint = Callable[[Turn, Sequence[int]], tuple[Tensor, Canvas]]
+"""The pictures [N, 3, H, W] of a turn, one a seed, and the canvas that they were painted on."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One turn painted with several seeds: images [N, 3, H, W], a score each (none where nobody was asked)."""
+
+    turn: Turn
+    canvas: Canvas
+    images: Tensor
+    seeds: tuple[int, ...]
+    scores: tuple[float, ...] = ()
+    best: int = 0
+    judge: str = "none"
+
+    earlier: tuple[Round, ...] = ()
+    """Those that were not believed."""
+
+    @property
+    def score(self) -> float:
+        return self.scores[self.best]
+
+    @property
+    def told(self) -> list[str]:
+        """What the judge said, a line a round, and what was taken; nothing where nobody was asked."""
+        lines = []
+        for number, tried in enumerate(sorted((*self.earlier, self), key=lambda r: r.seeds)):
+            if tried.scores:
+                said = ", ".join(f"seed {s}: {v:.3f}" for s, v in zip(tried.seeds, tried.scores, strict=True))
+                lines.append(f"{f'try {number + 1}' if self.earlier else 'candidates'}: {said}")
+        return [*lines, f"taken: seed {self.seeds[self.best]}"] if lines else []
+
+
+def check_rounds(candidates: int, retries: int) -> None:
+    """Raises SowError for numbers out of their ranges."""
+    for name, value, low, high in (
+        ("candidates", candidates, 1, MOST_CANDIDATES),
+        ("retries", retries, 0, MOST_RETRIES),
+    ):
+        if not low <= value <= high:
+            raise SowError(f"Bad --{name} {value}: expected {low} to {high}.")
+
+
+def best_round(
+    turn: Turn,
+    paint: Paint,
+    judge: Callable[[Canvas], Match],
+    before: Tensor,
+    told: str,
+    seeds: Sequence[int],
+    retries: int = 0,
+    elsewhere: Callable[[Turn, Sequence[Turn]], Turn] = lambda turn, tried: turn,
+) -> Round:
+    """The round that the judge likes best, of the first that it believes and those before.
+
+    before [3, H, W] with the prompt `told`. seeds: of the first round; each round takes as many further ones.
+    retries: rounds after the first, each where `elsewhere` puts it, as long as the best candidate of all is not
+    believed. Raises SowError where retries are wanted and the judge cannot tell when to stop.
+    """
+    rounds: list[Round] = []
+    for number in range(retries + 1):
+        at = elsewhere(turn, [r.turn for r in rounds]) if rounds else turn
+        own = tuple(seed + number * len(seeds) for seed in seeds)
+        images, canvas = paint(at, own)
+        if len(seeds) == 1 and not retries:
+            return Round(at, canvas, images, own)
+        match = judge(canvas)
+        if retries and match.enough is None:
+            raise SowError(
+                f"Only the model's own check knows when to try again: leave out --match {match.name}, or --retries."
+            )
+        best, scores = choose(match, before, told, at, images, canvas.free)
+        rounds.append(Round(at, canvas, images, own, tuple(scores), best, match.name))
+        if match.enough is None or scores[best] >= match.enough:
+            break
+    chosen = max(rounds, key=lambda r: r.score)
+    return replace(chosen, earlier=tuple(r for r in rounds if r is not chosen))

@@ -22,7 +22,7 @@ ROOM = 0.25
 """Of its size: a new thing is glad of that much room to its neighbours."""
 SCALES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6)
 """Sizes at which a new thing is tried, of the one it should have."""
-SMALL, COVERED, CROWDED, DOUBT, FAR, NEAR = 3.0, 25.0, 1.5, 0.4, 4.0, 0.3
+SMALL, COVERED, CROWDED, DOUBT, FAR, NEAR = 3.0, 25.0, 2.5, 0.4, 4.0, 0.3
 """Costs of a place: of the share of its size that is given up, of the share that lies under other things, of touching
 one, of a wish that is barely obeyed, of one canvas between it and the best spot, of touching the edge. A thing that is
 too small is drawn badly, one that is covered often not at all."""
@@ -65,7 +65,8 @@ def find_place(
     """
     found: list[tuple[float, Box]] = []
     for wider, slack in ((0.0, 0.0), (0.0, MISSED), (WIDER, 0.0), (WIDER, MISSED)):
-        if found and (wider or min(place[0] for place in found) < POOR):
+        # Where a good place was tried in vain, all that come near are compared.
+        if found and not avoid and (wider or min(place[0] for place in found) < POOR):
             break
         if slack and len(wishes) < 2:
             continue

@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..errors import SowError
+from ..method.box import Box
 from .match import Match, choose
-from .painting import Canvas
+from .painting import Canvas, measured
 from .resolve import Turn
 
 MOST_CANDIDATES, MOST_RETRIES = 16, 8
+FILLED, HIDDEN = 0.6, 3.0
+"""Share of its place that a new thing fills unless it is half hidden; what the score loses per share below."""
 
 Paint = Callable[[Turn, Sequence[int]], tuple[Tensor, Canvas]]
 """The pictures [N, 3, H, W] of a turn, one a seed, and the canvas that they were painted on."""
@@ -46,6 +49,18 @@ class Round:
                 said = ", ".join(f"seed {s}: {v:.3f}" for s, v in zip(tried.seeds, tried.scores, strict=True))
                 lines.append(f"{f'try {number + 1}' if self.earlier else 'candidates'}: {said}")
         return [*lines, f"taken: seed {self.seeds[self.best]}"] if lines else []
+
+
+def _missing(turn: Turn, canvas: Canvas, image: Tensor) -> float:
+    """What a picture loses where its fresh thing fills little of the place that the rules chose: it is half hidden."""
+    planned, found = (_fresh_box(t) for t in (turn, measured(turn, canvas, image)))
+    if not turn.movable or planned is None or found is None:
+        return 0.0
+    return HIDDEN * max(FILLED - found.intersect(planned).area / max(planned.area, 1), 0.0)
+
+
+def _fresh_box(turn: Turn) -> Box | None:
+    return next((t.box for t in turn.things if t.name == turn.fresh), None)
 
 
 def check_rounds(candidates: int, retries: int) -> None:
@@ -86,7 +101,9 @@ def best_round(
             raise SowError(
                 f"Only the model's own check knows when to try again: leave out --match {match.name}, or --retries."
             )
-        best, scores = choose(match, before, told, at, images, canvas.free)
+        _, scores = choose(match, before, told, at, images, canvas.free)
+        scores = [s - _missing(at, canvas, image) for s, image in zip(scores, images, strict=True)]
+        best = max(range(len(scores)), key=scores.__getitem__)
         rounds.append(Round(at, canvas, images, own, tuple(scores), best, match.name))
         if match.enough is None or scores[best] >= match.enough:
             break

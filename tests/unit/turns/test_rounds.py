@@ -133,3 +133,25 @@ def test_who_only_compares_cannot_say_when_to_stop():
 def test_numbers_out_of_range_are_said(numbers, words):
     with pytest.raises(SowError, match=words):
         check_rounds(*numbers)
+
+
+def test_a_thing_that_is_half_hidden_is_not_believed():
+    """Painted in a third of the place that the rules chose, or in all of it: the same colour, another score."""
+    turn = resolve("add a green cube", SCENE)
+    box = next(t.box for t in turn.things if t.name == turn.fresh)
+
+    def paint(width):
+        image = BEFORE.clone()
+        image[:, box.y : box.bottom, box.x : box.x + width] = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
+        return lambda turn, seeds: (image[None], make_canvas(BEFORE, turn, EditOptions()))
+
+    class Sure(Known):
+        def scores(self, before, told, turn, after):
+            return torch.full((len(after),), 0.95)
+
+    def score(width, turn=turn):
+        return best_round(turn, paint(width), lambda canvas: Sure(), BEFORE, PROMPT, [0], 1).score
+
+    assert score(box.width) == pytest.approx(0.95) and score(box.width // 3) < 0.3
+    given = resolve("add a green cube", SCENE, [box])
+    assert score(box.width // 3, given) == pytest.approx(0.95), "a place that was given may be larger than its thing"

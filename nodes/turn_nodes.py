@@ -163,8 +163,8 @@ class SOWTurnPlan(io.ComfyNode):
                 *place_inputs(),
                 *reader_inputs(),
                 io.Model.Input("model", optional=True, tooltip="With clip and vae: looks for things by its attention, "
-                                                               "two model calls each. Without: all places come from "
-                                                               "things, regions, the mask or the history."),
+                                                               "one or two model calls each. Without: all places come "
+                                                               "from things, regions, the mask or the history."),
                 io.Clip.Input("clip", optional=True, tooltip="The model's CLIP, for looking."),
                 io.Vae.Input("vae", optional=True, tooltip="The model's VAE, for looking."),
             ],

@@ -189,7 +189,7 @@ def take_turn(
     retries: int = 0,
 ) -> Made:
     """Paint a turn on the host's model. Raises SowError."""
-    from .native import sample_layout
+    from .native import grid_of, sample_layout
 
     history, turn, mask = planned
     before = history.steps[-1].picture
@@ -203,7 +203,8 @@ def take_turn(
     def paint(turn: Turn, seeds: Sequence[int]) -> tuple[Tensor, Canvas]:
         canvas = make_canvas(before, turn, options, mask)
         rows = prompt(canvas.prompt), prompt(options.negative)
-        made = sample_layout(model, *rows, vae, make_edit_layout(canvas, config), config, list(seeds)).images
+        layout = make_edit_layout(canvas, config, grid_of(model))
+        made = sample_layout(model, *rows, vae, layout, config, list(seeds)).images
         return laid_back(canvas, made.movedim(-1, 1).float().cpu(), options.feather), canvas
 
     if pick != BY_MATCH and not retries:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 SCENES, QUICK, TURNS = 60, 2, 4
+MODELS = ("demo", "demo_flow")
 METHODS = "given,given_own,found,own,match,short,latent_mask,sdedit,regenerate"
 
 
@@ -32,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=TURNS,
         metavar="N",
         help="instructions a scene, 1 to 4 (default: %(default)s)",
+    )
+    add(
+        "--model",
+        choices=MODELS,
+        default=MODELS[0],
+        help="embedded model that paints; others than %(default)s publish beside its results (default: %(default)s)",
     )
     add("--methods", default=METHODS, metavar="NAME,...", help="default: %(default)s")
     add(
@@ -68,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     scenes, portraits = (QUICK, QUICK) if args.quick else (args.scenes, args.portraits)
     if min(scenes, portraits) < 0 or max(scenes, portraits) > 1000 or scenes + portraits == 0:
         raise SowError("Bad --scenes or --portraits: expected 0 to 1000, not both 0.")
-    bench = Bench(Path(args.out), args.split, args.turns, args.methods.split(","), tuple(args.settings))
+    bench = Bench(Path(args.out), args.split, args.turns, args.methods.split(","), tuple(args.settings), args.model)
     rows = bench.run(scenes, portraits, args.report_only)
     for path in report.write(bench, rows, args.publish):
         print(path)

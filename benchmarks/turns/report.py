@@ -29,7 +29,7 @@ SHEET_SCENES = 4
 
 
 def write(bench: Bench, rows: list[dict[str, Any]], keep: bool) -> list[Path]:
-    """summary.json, turns.svg and the sheets; with `keep` also in benchmarks/turns/results."""
+    """turns.json, turns.svg and the sheets; with `keep` also in benchmarks/turns/results."""
     summary = summarize(bench, rows)
     files: dict[str, bytes | str] = {"turns.json": json.dumps(summary, indent=1) + "\n"}
     if summary["scenes"]:
@@ -37,11 +37,16 @@ def write(bench: Bench, rows: list[dict[str, Any]], keep: bool) -> list[Path]:
         files["sheet.webp"] = _webp(sheet(bench, rows, "scene"))
     if summary["portraits"]:
         files["portraits.webp"] = _webp(sheet(bench, rows, "portrait"))
-    paths = []
-    for folder in (bench.out, RESULTS) if keep else (bench.out,):
-        folder.mkdir(parents=True, exist_ok=True)
-        paths += [atomic_write(folder / name, content) for name, content in files.items()]
+    paths = [atomic_write(bench.out / name, content) for name, content in files.items()]
+    if keep:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        paths += [atomic_write(RESULTS / _published(name, bench.model), c) for name, c in files.items()]
     return paths
+
+
+def _published(name: str, model: str) -> str:
+    """A result's file; another model than the first has its own: turns.json, turns_flow.json."""
+    return name if model == "demo" else name.replace(".", f"_{model.removeprefix('demo_')}.")
 
 
 def _webp(picture: Image.Image) -> bytes:
@@ -76,6 +81,7 @@ def summarize(bench: Bench, rows: list[dict[str, Any]]) -> dict[str, Any]:
     count = max((v["count"] for v in scenes.values()), default=0)
     return {
         "version": __version__,
+        "model": bench.model,
         "split": bench.split,
         "settings": list(bench.settings),
         "turns": bench.turns,

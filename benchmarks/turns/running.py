@@ -18,7 +18,7 @@ from tqdm import tqdm
 from benchmarks.quality.session import folder
 from benchmarks.quality.store import Store
 from sow_core.assets import asset_folder
-from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.opening import open_backend
 from sow_core.errors import SowError
 from sow_core.method.box import Box
 from sow_core.method.condition import to_picture
@@ -39,18 +39,27 @@ from .scenes import FIRST, instruction, sample_scene
 
 SIDE = 128
 FRAME = (SIDE, SIDE)
+NETS = {"demo": "unet", "demo_flow": "transformer"}
+"""The folder of the net's weights in an embedded model."""
 
 
 class Bench:
     def __init__(
-        self, out: Path, split: str, turns: int, names: Sequence[str], settings: tuple[str, ...]
+        self,
+        out: Path,
+        split: str,
+        turns: int,
+        names: Sequence[str],
+        settings: tuple[str, ...],
+        model: str = "demo",
     ) -> None:
         unknown = [n for n in names if n not in METHODS]
         if unknown:
             raise SowError(f"Unknown method {unknown[0]!r}: expected some of {', '.join(METHODS)}.")
         self.out, self.split, self.turns, self.settings = folder(str(out)), split, turns, settings
         self.methods = [METHODS[n] for n in names]
-        self.backend = DiffusersBackend.load("demo")
+        self.model = model
+        self.backend = open_backend(model)
         self.recommended = self.backend.parts.recommended
         self.judges = Judges.load(asset_folder("models") / "demo" / "judges")
         self.store = Store(self.out / "records.jsonl")
@@ -182,7 +191,7 @@ def _fingerprint(bench: Bench) -> str:
     root = Path(__file__).resolve().parents[2]
     for file in (
         *sorted((root / "sow_core" / "turns").glob("*.py")),
-        root / "models/demo/unet/diffusion_pytorch_model.safetensors",
+        root / "models" / bench.model / NETS[bench.model] / "diffusion_pytorch_model.safetensors",
     ):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from ...sow_core.method.box import Box
+from ...sow_core.method.families import Family
+from ...sow_core.method.joint import find_span, words_attention
 from ...sow_core.method.schedule import add_noise
 from ...sow_core.turns.grounding import (
     DRAWS,
+    JOINT_LEVELS,
     LARGEST_GRID,
     LEVELS,
     STEPS,
@@ -22,39 +25,58 @@ from ...sow_core.turns.grounding import (
     no_attention,
     parts_of,
 )
-from .checks import check_unet, check_vae
+from .checks import check_model, check_vae
 from .concepts import Reader, prompt_ids
-from .flow import schedule_of
-from .sampler import SowGuider
+from .flow import HostScale, schedule_of
+from .joint import JointHooks
+from .sampler import SowGuider, scaled
+from .words import word_places
+
+Ask = Callable[[dict[str, Any]], None]
+"""Asks the model about the picture, with these model options."""
 
 
 def locate(model: Any, clip: Any, vae: Any, picture: Tensor, prompt: str, word: str) -> Box:
-    """The box, px, of a word of `prompt` in picture [3, H, W]; two model calls. Raises SowError where there is none."""
-    return box_of(word_map(model, clip, vae, picture, prompt, word), word)
+    """The box, px, of a word of `prompt` in picture [3, H, W]; one or two model calls. Raises SowError where there is
+    none."""
+    cell = vae.spacial_compression_encode()
+    return box_of(word_map(model, clip, vae, picture, prompt, word), word, cell)
 
 
 def word_map(model: Any, clip: Any, vae: Any, picture: Tensor, prompt: str, word: str, seed: int = 0) -> Tensor:
     """[h, w] in 0..1 on latent cells, as `sow_core.turns.grounding.word_map`. Raises SowError."""
-    check_unet(model, "Looking for a word in the picture", "mask the place instead")
-    check_vae(vae)
-    end = prompt_ids(clip, "")[1]
-    pieces = []
-    for part in parts_of(word):
-        ids = prompt_ids(clip, part)
-        pieces.append(ids[1 : ids.index(end, 1)])
-    groups = find_groups(prompt_ids(clip, prompt), pieces, word)
+    family = check_model(model)
+    check_vae(vae, family)
     latent = vae.encode(picture.movedim(0, -1)[None]).float().cpu()
+    positive = clip.encode_from_tokens_scheduled(clip.tokenize(prompt))
+    look: _Look
+    if family is None:
+        look, groups = _Look(latent, seed), _unet_groups(clip, prompt, word)
+    else:
+        words = word_places(clip, family, prompt, word, positive[0][0].shape[1])
+        look, groups = _JointLook(latent, seed, family, words), [[n] for n in range(len(words))]
     guider = SowGuider(model)
-    guider.set_rows({"positive": clip.encode_from_tokens_scheduled(clip.tokenize(prompt))})
-    look = _Look(latent, seed)
+    guider.set_rows({"positive": positive})
     guider.sample(torch.zeros_like(latent), torch.zeros_like(latent), look, torch.ones(2), disable_pbar=True, seed=seed)
     if not look.maps:
         raise no_attention(word)
     return joint_map(look.maps, groups, latent.shape[-2], latent.shape[-1])
 
 
+def _unet_groups(clip: Any, prompt: str, word: str) -> list[list[int]]:
+    end = prompt_ids(clip, "")[1]
+    pieces = []
+    for part in parts_of(word):
+        ids = prompt_ids(clip, part)
+        pieces.append(ids[1 : ids.index(end, 1)])
+    return find_groups(prompt_ids(clip, prompt), pieces, word)
+
+
 class _Look(comfy.samplers.Sampler):
     """No sampling at all: the host loads model and prompt as for one, and the model is asked about a known picture."""
+
+    levels: Sequence[int] = LEVELS
+    flow = False
 
     def __init__(self, latent: Tensor, seed: int) -> None:
         self.latent = latent
@@ -63,19 +85,46 @@ class _Look(comfy.samplers.Sampler):
 
     def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], callback: Any, noise: Tensor,
                *_: Any, **__: Any) -> Tensor:  # fmt: skip
-        base = model_wrap.inner_model
-        z = base.process_latent_in(self.latent.to(noise.device))
+        base, framed = model_wrap.inner_model, noise.ndim == 5
+        latent = self.latent[:, :, 0] if framed else self.latent
+        z = scaled(base.process_latent_in, latent.to(noise.device), framed)
         schedule = schedule_of(base.model_sampling, STEPS)
         generator = torch.Generator().manual_seed(self.seed)
-        reader = _Seen()
-        options = reader.options(extra_args["model_options"])
-        for level in LEVELS:
-            drawn = torch.randn(DRAWS, *z.shape[1:], generator=generator).to(z)
-            state = add_noise(z.expand(DRAWS, -1, -1, -1), drawn, schedule, level) / schedule.a[level]
-            sigma = state.new_full((DRAWS,), schedule.sigma(level))
-            comfy.samplers.calc_cond_batch(base, [model_wrap.conds["positive"]], state, sigma, options)
-        self.maps = reader.kept
+
+        def ask(options: dict[str, Any]) -> None:
+            for level in self.levels:
+                drawn = torch.randn(DRAWS, *z.shape[1:], generator=generator).to(z)
+                scale = HostScale(schedule, level, self.flow)
+                state = add_noise(z.expand(DRAWS, -1, -1, -1), drawn, schedule, level) / scale.divisor
+                sigma = state.new_full((DRAWS,), scale.sigma)
+                state = state.unsqueeze(2) if framed else state
+                comfy.samplers.calc_cond_batch(base, [model_wrap.conds["positive"]], state, sigma, options)
+
+        self.maps = self.read(ask, extra_args["model_options"], (z.shape[-2], z.shape[-1]))
         return noise
+
+    def read(self, ask: Ask, options: dict[str, Any], canvas: tuple[int, int]) -> list[Tensor]:
+        """The attention of every layer, while the model is asked."""
+        reader = _Seen()
+        ask(reader.options(options))
+        return reader.kept
+
+
+class _JointLook(_Look):
+    """The same of a flow transformer; words: their places in its text."""
+
+    levels = JOINT_LEVELS
+    flow = True
+
+    def __init__(self, latent: Tensor, seed: int, family: Family, words: Sequence[Sequence[int]]) -> None:
+        super().__init__(latent, seed)
+        self.family, self.words = family, words
+
+    def read(self, ask: Ask, options: dict[str, Any], canvas: tuple[int, int]) -> list[Tensor]:
+        reader = _JointSeen(options.setdefault("transformer_options", {}), self.family, canvas, self.words)
+        with reader.installed():
+            ask(options)
+        return reader.kept
 
 
 class _Seen(Reader):
@@ -95,3 +144,32 @@ class _Seen(Reader):
         if q.shape[2 if split else 1] <= LARGEST_GRID**2:
             scores = self._scores(q, k, heads, split)
             self.kept.append(scores.mean((0, 1)).cpu())
+
+
+class _JointSeen(JointHooks):
+    """Keeps [T, words] of every attention call with image and text; changes none."""
+
+    def __init__(
+        self, options: dict[str, Any], family: Family, canvas: tuple[int, int], words: Sequence[Sequence[int]]
+    ) -> None:
+        super().__init__(options, family, canvas)
+        self._words = words
+        self.kept: list[Tensor] = []
+
+    def _around_call(self, executor: Callable[..., Tensor], x: Tensor, t: Tensor, c_concat: Any = None,
+                     c_crossattn: Any = None, *args: Any, **kwargs: Any) -> Tensor:  # fmt: skip
+        self._text = c_crossattn.shape[1]
+        return executor(x, t, c_concat, c_crossattn, *args, **kwargs)
+
+    def _attention(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        self._look(*args, **kwargs)
+        return self._unmodulated(func, *args, **kwargs)
+
+    def _look(self, q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, skip_reshape: bool = False,
+              scale: float | None = None, **kwargs: Any) -> None:  # fmt: skip
+        if not skip_reshape:
+            q, k = (x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2) for x in (q, k))
+        tokens = q.shape[2]
+        span = find_span(tokens, self._canvas, self._family, self._text) if tokens == k.shape[2] else None
+        if span is not None and tokens > span.padded:
+            self.kept.append(words_attention(q, k, span, self._words, scale))

@@ -17,6 +17,8 @@ from .base import ModelBackend, TextEmbedding
 from .components import FlowComponents
 from .flows import FLOWS
 from .joint_mode import JointMode
+from .joint_reading import JointReader
+from .told import TOLD
 
 NO_CONCEPTS = "Keeping things apart reads cross-attention, which flow transformers do not have; leave --separate out."
 
@@ -44,6 +46,20 @@ class TransformerBackend(ModelBackend):
         """Tokens of a prompt, without special ones, as the encoder counts that reads most of it."""
         tokenizer = self.parts.encoders[-1][0]
         return len(tokenizer(text, truncation=False, add_special_tokens=False).input_ids)
+
+    # -- words
+
+    def places(self, prompt: str, first: int, last: int) -> list[int]:
+        """Where a prompt's characters first .. last - 1 stand among the tokens of its text, in every encoder's part."""
+        return [place for told in TOLD[self.parts.kind](self.parts, prompt) for place in told.places(first, last)]
+
+    def look(self, x: Tensor, schedule: Schedule, level: int, words: Sequence[Sequence[int]]) -> list[Tensor]:
+        """The attention of the states' tokens to words of the positive prompt (places of its text), as `JointReader`
+        keeps it; empty where another attention backend or a compiled graph hides it. One call of the net."""
+        text = self.states(POSITIVE).shape[1]
+        with JointReader((x.shape[-2], x.shape[-1]), self.family, text, words) as reader:
+            self.predict(x, schedule, level, (POSITIVE,))
+        return reader.kept
 
     # -- the protocol
 

@@ -24,7 +24,8 @@ class Gate:
 class Advice:
     """guidance 1..100 and negative prompt; the gate's calibration; changes of presets, by preset and setting;
     how named things are kept apart, where they are;
-    most_things: how many things the model can have in one picture, 1..1000 (None: any number), for turns.
+    most_things: how many things the model can have in one picture, 1..1000 (None: any number), for turns;
+    turns: changes of the settings that turns are painted with.
 
     None and nothing: the preset's own value, or the program's. Raises SowError for what no run could use.
     """
@@ -35,12 +36,14 @@ class Advice:
     presets: dict[str, dict[str, Any]] = field(default_factory=dict)
     separate: Separation | None = None
     most_things: int | None = None
+    turns: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.most_things is not None and not 1 <= self.most_things <= 1000:
             raise SowError(f"Bad most_things {self.most_things}: expected 1 to 1000, or none.")
         for name in (*self.presets, *PRESETS):
             self.config(name)
+        self.edited(SowConfig())
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], source: str = "sow.json") -> Advice:
@@ -62,6 +65,11 @@ class Advice:
             calibrated = replace(config.modulation, threshold=self.gate.threshold, width=self.gate.width)
             config = replace(config, modulation=calibrated)
         return config
+
+    def edited(self, config: SowConfig) -> SowConfig:
+        """The settings of turns as this model wants them: with its guidance and calibration, then with `turns`."""
+        config = self.applied(config)
+        return SowConfig.from_dict(config.as_dict() | self.turns) if self.turns else config
 
 
 def guided(config: SowConfig, guidance: float) -> SowConfig:

@@ -1,9 +1,14 @@
-"""Where the image stands among the tokens of a transformer's attention call: found by lengths, as no host says so."""
+"""Where the image stands among the tokens of a transformer's attention call, found by lengths, as no host says so; and
+what it pays there to words."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from .families import Family, First
 
@@ -42,6 +47,26 @@ def find_span(
     if tokens < padded or (words is not None and tokens != padded + words):
         return None
     return Span(0 if (first or family.first) == "image" else tokens - padded, count, padded)
+
+
+def words_attention(
+    query: Tensor, key: Tensor, span: Span, words: Sequence[Sequence[int]], scale: float | None = None
+) -> Tensor:
+    """[T, words] on the CPU: attention of the image's T tokens to each word's, mean over them, heads and images.
+
+    query, key: [N, heads, tokens, d], keys perhaps of fewer heads; words: places among the text's tokens. Shares of
+    all that a token attends to, image and text. Head by head: no more memory than one of them takes.
+    """
+    text = 0 if span.start else span.padded
+    image = query[:, :, span.start : span.start + span.count].detach()
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
+    shared = query.shape[1] // key.shape[1]
+    found = torch.zeros(span.count, len(words))
+    for head in range(query.shape[1]):
+        logits = image[:, head].float() @ key[:, head // shared].detach().float().transpose(-1, -2) * factor
+        paid = logits.softmax(-1).mean(0)
+        found += torch.stack([paid[:, [text + place for place in word]].mean(1) for word in words], 1).cpu()
+    return found / query.shape[1]
 
 
 def _up(number: int, multiple: int) -> int:

@@ -1,13 +1,14 @@
-"""Where a word is in a picture: the model's own cross-attention, without training (cf. Hertz et al. 2022).
+"""Where a word is in a picture: the model's own attention, without training (cf. Hertz et al. 2022).
 
 The picture is noised to a few levels, the model is asked once at each with the picture's prompt, and the attention
-of every place to the word's tokens is added up. Works on pictures that did not come from here.
+of every place to the word's tokens is added up: the cross-attention of a UNet, and in the joint attention of a flow
+transformer that of the image's queries to the text's keys. Works on pictures that did not come from here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,21 @@ from ..method.schedule import add_noise
 
 if TYPE_CHECKING:
     from ..backends.base import ModelBackend
+    from ..backends.diffusers import DiffusersBackend
+    from ..backends.transformer import TransformerBackend
+    from ..method.schedule import Schedule
 
 STEPS = 10
 LEVELS = (2, 4)
 """Of STEPS: noise at which objects are still seen and words already asked for."""
+JOINT_LEVELS = (2,)
+"""The same of a flow transformer: more levels find nothing better."""
+ALSO = {"face": "skin"}
+"""A transformer's tokens know their caption: attention to "face" goes to all that is told of it, so the word that is
+drawn where it is helps out if the prompt has it."""
 DRAWS = 2
 LARGEST_GRID = 32
-"""Sides of the attention layers that are read, in cells: finer ones follow textures, not things."""
+"""Sides of a UNet's attention layers that are read, in cells: finer ones follow textures, not things."""
 SHARE = 0.55
 """Of the highest value: where a thing ends."""
 SMALLEST, LARGEST = 0.004, 0.8
@@ -37,26 +46,51 @@ SMALLEST, LARGEST = 0.004, 0.8
 def word_map(backend: ModelBackend, picture: Tensor, prompt: str, word: str, seed: int = 0) -> Tensor:
     """[h, w] in 0..1 on latent cells: how much each cell of picture [3, H, W] attends to `word` of the prompt.
 
-    The maps of the words' tokens are multiplied, each less what the other words draw there. Raises SowError if the
-    prompt does not hold the word.
+    The maps of several words are multiplied. Raises SowError if the prompt does not hold the word, or the model's
+    attention cannot be read.
     """
-    if not hasattr(backend.parts, "unet"):
-        raise no_attention(word)
-    groups = token_groups(backend.parts.encoders[0][0], prompt, word)
     backend.set_prompts({"positive": prompt})
+    unet = hasattr(backend.parts, "unet")
+    looking: Any = _unet_looking if unet else _joint_looking
+    groups, look = looking(backend, prompt, word)
     generator = torch.Generator().manual_seed(seed)
     z = backend.encode(picture[None])
     schedule = backend.schedule(STEPS)
-    maps = []
-    with backend.session(), _captured(backend.parts.unet) as found:
-        for level in LEVELS:
+    maps: list[Tensor] = []
+    with backend.session():
+        for level in LEVELS if unet else JOINT_LEVELS:
             noise = torch.randn(DRAWS, *z.shape[1:], generator=generator).to(z)
-            backend.predict(
-                add_noise(z.expand(DRAWS, -1, -1, -1), noise, schedule, level), schedule, level, ("positive",)
-            )
-            maps += list(found)
-            found.clear()
+            maps += look(add_noise(z.expand(DRAWS, -1, -1, -1), noise, schedule, level), schedule, level)
+    if not maps:
+        raise no_attention(word)
     return joint_map(maps, groups, z.shape[-2], z.shape[-1])
+
+
+Groups = list[list[int]]
+Look = Callable[[Tensor, "Schedule", int], list[Tensor]]
+"""Attention [T, tokens] of the layers, for states [N, C, h, w] at a level."""
+
+
+def _unet_looking(backend: DiffusersBackend, prompt: str, word: str) -> tuple[Groups, Look]:
+    def look(x: Tensor, schedule: Schedule, level: int) -> list[Tensor]:
+        with _captured(backend.parts.unet) as found:
+            backend.predict(x, schedule, level, ("positive",))
+        return found
+
+    return token_groups(backend.parts.encoders[0][0], prompt, word), look
+
+
+def _joint_looking(backend: TransformerBackend, prompt: str, word: str) -> tuple[Groups, Look]:
+    """Of the text's tokens only the words' are kept: of a large model all would be too many."""
+    found = [[p for span in spans for p in backend.places(prompt, *span)] for spans in word_spans(prompt, word)]
+    words = [places for places in found if places]  # a long prompt is cut off
+    if not words:
+        raise not_named(word)
+
+    def look(x: Tensor, schedule: Schedule, level: int) -> list[Tensor]:
+        return backend.look(x, schedule, level, words)
+
+    return [[n] for n in range(len(words))], look
 
 
 def joint_map(maps: Sequence[Tensor], groups: Sequence[Sequence[int]], height: int, width: int) -> Tensor:
@@ -70,11 +104,14 @@ def joint_map(maps: Sequence[Tensor], groups: Sequence[Sequence[int]], height: i
 
 def locate(backend: ModelBackend, picture: Tensor, prompt: str, word: str) -> Box:
     """The box of a word in a picture [3, H, W]. Raises SowError."""
-    return box_of(word_map(backend, picture, prompt, word), word)
+    return box_of(word_map(backend, picture, prompt, word), word, backend.parts.cell)
 
 
-def box_of(seen: Tensor, word: str) -> Box:
-    """The box, px, around the largest connected part of a word's map [h, w]. Raises SowError if it shows no thing."""
+def box_of(seen: Tensor, word: str, cell: int = CELL) -> Box:
+    """The box, px, around the largest connected part of a word's map [h, w] on cells of `cell` px.
+
+    Raises SowError if it shows no thing.
+    """
     found = largest_part(seen >= SHARE)
     share = float(found.float().mean())
     if not SMALLEST <= share <= LARGEST:
@@ -82,14 +119,20 @@ def box_of(seen: Tensor, word: str) -> Box:
             f"The model's attention does not show where the {word} is; give --thing '{word}=X,Y,W,H' or --region."
         )
     ys, xs = found.nonzero(as_tuple=True)
-    x, y = int(xs.min()) * CELL, int(ys.min()) * CELL
-    return Box(x, y, (int(xs.max()) + 1) * CELL - x, (int(ys.max()) + 1) * CELL - y)
+    x, y = int(xs.min()) * cell, int(ys.min()) * cell
+    return Box(x, y, (int(xs.max()) + 1) * cell - x, (int(ys.max()) + 1) * cell - y)
 
 
 def no_attention(word: str) -> SowError:
     return SowError(
-        "This model has no cross-attention that shows where a word is drawn; "
+        "This model's attention to words cannot be read, so it does not show where one is drawn; "
         f"give --thing '{word}=X,Y,W,H' or --region X,Y,W,H."
+    )
+
+
+def not_named(word: str) -> SowError:
+    return SowError(
+        f"The picture's prompt does not name the {word}; give --thing '{word}=X,Y,W,H' or --region X,Y,W,H."
     )
 
 
@@ -117,9 +160,26 @@ def find_groups(ids: Sequence[int], pieces: Sequence[Sequence[int]], word: str) 
     for at in range(len(ids) - len(last) + 1):
         if last and list(ids[at : at + len(last)]) == last:
             return [list(range(at, at + len(last)))]
-    raise SowError(
-        f"The picture's prompt does not name the {word}; give --thing '{word}=X,Y,W,H' or --region X,Y,W,H."
-    )
+    raise not_named(word)
+
+
+def word_spans(prompt: str, word: str) -> list[list[tuple[int, int]]]:
+    """The same of characters: for each part of `word` where it stands in the prompt, first and behind the last.
+
+    Side by side if they are, else the last alone; with a part of ALSO its helper too. Empty: the prompt has none.
+    """
+    parts = parts_of(word)
+    for wanted in (parts, parts[-1:]):
+        pattern = r"\W+".join(rf"\b({re.escape(part)})\b" for part in wanted)
+        found = re.search(pattern, prompt, re.IGNORECASE)
+        if wanted and found:
+            return [[found.span(n + 1), *_helper(prompt, part)] for n, part in enumerate(wanted)]
+    return []
+
+
+def _helper(prompt: str, part: str) -> list[tuple[int, int]]:
+    found = re.search(rf"\b{ALSO[part]}\b", prompt, re.IGNORECASE) if part in ALSO else None
+    return [found.span()] if found else []
 
 
 def largest_part(mask: Tensor) -> Tensor:
@@ -149,8 +209,6 @@ def _on_cells(attention: Tensor, groups: Sequence[Sequence[int]], height: int, w
     from ..method.regions import token_grid
 
     rows, columns = token_grid(len(attention), height, width)
-    if max(rows, columns) > LARGEST_GRID:
-        return torch.zeros(len(groups), height, width)
     maps = torch.stack([attention[:, list(g)].mean(1) for g in groups]).view(len(groups), 1, rows, columns)
     maps = F.interpolate(maps, (height, width), mode="bilinear", align_corners=False)[:, 0]
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
@@ -172,6 +230,8 @@ def _captured(unet: Any) -> Iterator[list[Tensor]]:
     def key_of(attn: Any) -> Any:
         def hook(module: Any, given: Any, out: Tensor) -> None:
             q, k, heads = queries.pop(id(attn)), out.detach().float(), attn.heads
+            if q.shape[1] > LARGEST_GRID**2:
+                return
             q, k = (x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2) for x in (q, k))
             logits = q @ k.transpose(-1, -2) * attn.scale
             found.append(logits.softmax(-1).mean((0, 1)).cpu())

@@ -146,11 +146,17 @@ def _hide(
     return shown
 
 
-def make_edit_layout(canvas: Canvas, config: SowConfig) -> Layout:
-    """The layout of a turn: the condition is everything that stays, its box the canvas, the regions continue it."""
+def make_edit_layout(canvas: Canvas, config: SowConfig, grid: tuple[int, int] = (CELL, CELL)) -> Layout:
+    """The layout of a turn: the condition is everything that stays, its box the canvas, the regions continue it.
+
+    grid: px per latent cell and per token of the model. Raises SowError where the canvas does not lie on it.
+    """
     height, width = canvas.free.shape
     condition = Condition(canvas.shown, 1.0 - canvas.free, Box(0, 0, width, height), canvas.regions)
-    return make_layout([condition], width, height, coverage=config.coverage, fill=config.fill)
+    cell, snap = grid
+    return make_layout(
+        [condition], width, height, coverage=config.coverage, fill=config.fill, cell=cell, snap=snap
+    )
 
 
 def laid_back(canvas: Canvas, images: Tensor, feather: int) -> Tensor:
@@ -169,16 +175,18 @@ def paint(
     progress: Callable[[Event], object] | None = None,
     steering: Steering | None = None,
     toward: Toward | None = None,
+    grid: tuple[int, int] = (CELL, CELL),
 ) -> Tensor:
     """The pictures after a turn [N, 3, H, W], one per seed; they share encoding and inversion.
 
-    steering, toward: how and by what the painting is guided beside the prompt, if it is. The backend's prompts must
-    have been set. Raises SowError; leaves the backend's model as it was.
+    steering, toward: how and by what the painting is guided beside the prompt, if it is; grid: see
+    `make_edit_layout`. The backend's prompts must have been set. Raises SowError; leaves the backend's model as it
+    was.
     """
     from ..backends.painting import paint as paint_layout
     from ..method.plan import build_plan, with_steering
 
-    layout = make_edit_layout(canvas, config)
+    layout = make_edit_layout(canvas, config, grid)
     plan = with_steering(build_plan(config), steering, toward)
     made = paint_layout(plan, backend, layout, seeds, progress).images
     return laid_back(canvas, made.cpu().float(), options.feather)

@@ -20,7 +20,7 @@ FEATHER = 8
 
 def edit_config(advice: Advice, settings: Sequence[str] = ()) -> SowConfig:
     """The preset `edit` as a model's folder advises, then the user's NAME=VALUE. Raises SowError."""
-    return override(advice.applied(EDIT), settings)
+    return override(advice.edited(EDIT), settings)
 
 
 def edit_options(

@@ -102,7 +102,7 @@ def start(
         if image is None:
             made = _from_words(model, prompt, told, size or model.size, config, seed, progress)
         else:
-            made = _fitted(load_picture(image)[0], size)
+            made = _fitted(load_picture(image)[0], size, model.backend.parts.snap)
         png = png_bytes(made)
         width, height = made.size
         things = tuple(things) or tuple(Thing(name) for name in mentioned(prompt))
@@ -143,20 +143,23 @@ def _from_words(
 ) -> Image.Image:
     from ..backends.painting import paint as paint_layout
 
-    check_size(*size)
-    blank = Condition(torch.full((3, 8, 8), 0.5), torch.ones(8, 8), Box(0, 0, 8, 8))
+    parts = model.backend.parts
+    check_size(*size, parts.snap)
+    side = parts.snap
+    blank = Condition(torch.full((3, side, side), 0.5), torch.ones(side, side), Box(0, 0, side, side))
     model.backend.set_prompts({"positive": prompt, "negative": negative})
     with quiet_libraries():
-        made = paint_layout(text_plan(config), model.backend, make_layout([blank], *size), [seed], progress)
+        layout = make_layout([blank], *size, cell=parts.cell, snap=parts.snap)
+        made = paint_layout(text_plan(config), model.backend, layout, [seed], progress)
     return to_picture(made.images[0])
 
 
-def _fitted(picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:
-    """The picture at a size that the model can work at: the one asked for, else its own cut to multiples of 8 px."""
+def _fitted(picture: Image.Image, size: tuple[int, int] | None, snap: int) -> Image.Image:
+    """The picture at a size that the model can work at: as asked for, else its own, cut to multiples of `snap` px."""
     if size is not None and size != picture.size:
         picture = picture.resize(size, Image.Resampling.LANCZOS)
-    width, height = (n // 8 * 8 for n in picture.size)
-    check_size(width, height)
+    width, height = (n // snap * snap for n in picture.size)
+    check_size(width, height, snap)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
     return picture.crop((left, top, left + width, top + height))
 
@@ -303,7 +306,8 @@ def painted(
     steering = None if guide is None else guide.settings
     aim = None if guide is None else toward(backend, canvas, turn, guide, options.feather)
     try:
-        return paint(backend, canvas, config, options, seeds, progress, steering, aim), canvas
+        grid = backend.parts.cell, backend.parts.snap
+        return paint(backend, canvas, config, options, seeds, progress, steering, aim, grid), canvas
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -169,6 +169,22 @@ def test_judging(case: dict[str, Any]) -> None:
     assert case["cancelled"] and case["afterwards"] == 0
 
 
+def test_grounding_flow(case: dict[str, Any]) -> None:
+    if case.get("missing"):
+        pytest.skip("models/demo_flow's weights are left out here")
+    assert max(case["gaps"].values()) < 1e-3 and all(case["boxes"].values()), case
+    assert case["clean"] and "does not name the umbrella" in case["error"]
+
+
+def test_grounding_families(case: dict[str, dict[str, Any]]) -> None:
+    refused = {name for name, found in case.items() if "error" in found}
+    assert refused == {"hidream"} and "cannot be read" in case["hidream"]["error"], case
+    for name in set(case) - refused:
+        found = case[name]
+        assert found["side"] == 128 and found["top"] == 1.0 and found["low"] < 0.7, (name, found)
+        assert found["again"] == found["after"] == 0, (name, found)
+
+
 # -- leaving no trace
 
 

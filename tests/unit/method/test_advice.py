@@ -32,6 +32,16 @@ def test_a_models_presets_are_its_own_and_nobody_elses() -> None:
     assert advice.config("cow_official").modulation is None
 
 
+def test_turns_are_painted_as_the_model_wants_them_and_nothing_else_is() -> None:
+    advice = Advice.from_dict(TOLD | {"turns": {"hi": 9, "guidance": 6.0}})
+    plain = preset("normal")
+    edited = advice.edited(plain)
+    assert (edited.hi, edited.guidance, edited.lo, edited.cycles) == (9, 6.0, plain.lo, plain.cycles)
+    assert edited.modulation is not None and edited.modulation.threshold == 0.4
+    assert advice.config("normal") == Advice.from_dict(TOLD).config("normal")
+    assert Advice.from_dict(TOLD).edited(plain) == Advice.from_dict(TOLD).applied(plain)
+
+
 def test_a_guided_inversion_follows_the_guidance() -> None:
     advice = Advice(guidance=5.0)
     assert advice.config("paper").inversion_guidance == 5.0 and advice.config("normal").inversion_guidance == 1.0
@@ -55,6 +65,9 @@ def test_a_guided_inversion_follows_the_guidance() -> None:
         {"presets": {"normal": {"cycles": "many"}}},
         {"presets": {"normal": {"speed": 9}}},
         {"presets": {"normal": {"cycles": -1}}},
+        {"turns": {"speed": 9}},
+        {"turns": {"hi": 3}},
+        {"turns": [9]},
         {"colour": "red"},
     ],
 )

@@ -16,7 +16,9 @@ class KnownBackend(GaussianBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.parts = SimpleNamespace(recommended=Advice(guidance=3.0, negative="", most_things=4))
+        self.parts = SimpleNamespace(
+            recommended=Advice(guidance=3.0, negative="", most_things=4), cell=8, snap=8
+        )
         self.prompts: list[dict[str, str]] = []
 
     def set_prompts(self, prompts: dict[str, str]) -> None:

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from sow_core.assets import asset_folder
+from sow_core.backends.base import ModelBackend
 from sow_core.backends.diffusers import DiffusersBackend
+from sow_core.backends.opening import open_backend
 from sow_core.method.box import Box
 from sow_core.method.steering import Steering
 from sow_core.turns import grounding
@@ -38,8 +40,17 @@ def scene() -> tuple[torch.Tensor, Scene]:
     return image, Scene(FRAME, cube_caption((CUBE,)), (Thing("red cube", BOX),))
 
 
+@pytest.fixture(scope="module")
+def flow() -> ModelBackend:
+    """The embedded flow transformer, whose weights some archives leave out."""
+    weights = asset_folder("models") / "demo_flow" / "transformer" / "diffusion_pytorch_model.safetensors"
+    if not weights.is_file():
+        pytest.skip("models/demo_flow has no weights here: the registry's archive leaves them out")
+    return open_backend("demo_flow")
+
+
 def turn(
-    demo: DiffusersBackend, picture: torch.Tensor, scene: Scene, text: str
+    demo: ModelBackend, picture: torch.Tensor, scene: Scene, text: str
 ) -> tuple[torch.Tensor, Scene, torch.Tensor]:
     advice = demo.parts.recommended
     planned = resolve(text, scene)
@@ -108,3 +119,29 @@ def test_the_stronger_a_match_guides_the_better_it_likes_the_picture(
     plain, _ = painted(demo, picture, planned, None, edit_config(advice), options, seeds)
     assert torch.equal(off, plain)
     assert not any(p.requires_grad for p in demo.parts.vae.parameters()), "the model is as it was"
+
+
+def test_words_are_found_by_a_transformers_joint_attention(flow: ModelBackend) -> None:
+    things = (CUBE, Cube("sphere", "blue", 90, 90, 15.0))
+    picture = torch.from_numpy(world.draw_cubes(things).copy()).float().permute(2, 0, 1) / 255
+    prompt = cube_caption(things)
+    for thing, name in zip(things, ("red cube", "blue sphere"), strict=True):
+        box = grounding.locate(flow, picture, prompt, name)
+        x0, y0, x1, y1 = thing.box
+        x, y = box.center
+        assert x0 - 8 < x < x1 + 8 and y0 - 8 < y < y1 + 8, (name, box)
+        assert box.area < 3 * (x1 - x0) * (y1 - y0)
+
+
+def test_a_turn_on_the_transformer(flow: ModelBackend, judges: Judges, scene: tuple[torch.Tensor, Scene]) -> None:
+    """The place is found from the words alone: nobody has told where the cube is."""
+    picture, known = scene
+    told = Scene(FRAME, known.prompt, (Thing("red cube"),))
+    planned = resolve("add a blue sphere right of the red cube", told,
+                      locate=lambda word: grounding.locate(flow, picture, told.prompt, word))  # fmt: skip
+    config, options = edit_config(flow.parts.recommended), edit_options(flow.parts.recommended, FRAME, None, None)
+    images, canvas = painted(flow, picture, planned, None, config, options, [1, 2])
+    kept = canvas.free < 0.5
+    assert all(torch.equal(image[:, kept], picture[:, kept]) for image in images)
+    names = [{t.name for t in judges.objects(image[None])[0]} for image in images]
+    assert any({"red cube", "blue sphere"} <= found for found in names), names

@@ -40,11 +40,11 @@ def write(bench: Bench, rows: list[dict[str, Any]], keep: bool) -> list[Path]:
     paths = [atomic_write(bench.out / name, content) for name, content in files.items()]
     if keep:
         RESULTS.mkdir(parents=True, exist_ok=True)
-        paths += [atomic_write(RESULTS / _published(name, bench.model), c) for name, c in files.items()]
+        paths += [atomic_write(RESULTS / published(name, bench.model), c) for name, c in files.items()]
     return paths
 
 
-def _published(name: str, model: str) -> str:
+def published(name: str, model: str) -> str:
     """A result's file; another model than the first has its own: turns.json, turns_flow.json."""
     return name if model == "demo" else name.replace(".", f"_{model.removeprefix('demo_')}.")
 

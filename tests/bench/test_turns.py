@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.turns import metrics
-from benchmarks.turns.report import mean
+from benchmarks.turns.report import mean, published
 from benchmarks.turns.scenes import FIRST, WORDS, instruction, sample_scene
 from sow_core.turns.grammar import read_instruction
 from tools.demo_model.edits import WRONG, sample_edit
@@ -64,3 +64,7 @@ def test_an_edit_differs_from_the_wrong_ones():
         edit = sample_edit(seed, 64)
         assert edit.after.shape == (64, 64, 3) and len(edit.wrong) == WRONG and read_instruction(edit.instruction)
         assert not any(np.array_equal(edit.after, wrong) for wrong in edit.wrong)
+
+
+def test_another_models_results_stand_beside_the_first_ones():
+    assert [published("turns.json", model) for model in ("demo", "demo_flow")] == ["turns.json", "turns_flow.json"]

@@ -286,3 +286,9 @@ def test_kill_9_in_the_middle_leaves_it_as_it_was(begun, model):
         except SowError:
             time.sleep(0.1)
     assert state.current == 1
+
+
+def test_a_picture_is_cut_to_the_grid_of_the_model(path, model):
+    model.backend.parts.snap = 16
+    state = start(path, model, image=Image.new("RGB", (104, 88)), prompt=PROMPT)
+    assert state.size == (96, 80)

@@ -105,6 +105,11 @@ class SOWTurn(io.ComfyNode):
                              tooltip="How often to paint again where the model itself does not see in its picture what "
                                      "was asked: with other seeds, and at another place where the place was not "
                                      "given. The best of all is taken, and pick is not used."),
+                io.Combo.Input("crop", options=list(T.CROPS), default=T.CROPS[0], optional=True,
+                               tooltip="What of a large picture is painted. auto: a window around the region, at about "
+                                       "the size that the model was trained at. off: all of the picture, as it is. A "
+                                       "number: always a window that many times the region's sides, enlarged or shrunk "
+                                       "to that size, for small details."),
             ],
             outputs=[
                 io.Image.Output("edited", display_name="image",
@@ -121,14 +126,14 @@ class SOWTurn(io.ComfyNode):
     @classmethod
     def execute(cls, model, clip, vae, image, instruction, prompt, seed, cfg, regions, things, candidates, pick,
                 feather, planner, profile, mask=None, new_prompt="", history=None, plan=None,
-                match=T.OWN, retries=0) -> io.NodeOutput:
+                match=T.OWN, retries=0, crop=T.AUTO) -> io.NodeOutput:
         if plan is None:
             plan = planned(image, instruction, prompt, regions, things, planner, profile, mask, new_prompt, history,
                            (model, clip, vae))
         else:
             plan = T.on_picture(plan, image)
         made = T.take_turn(model, clip, vae, plan, advice_of(model), seeds_from(seed, candidates), cfg, feather, pick,
-                           match, retries)
+                           match, retries, crop)
         remarks.show(made.report.split("\n"))
         return io.NodeOutput(*made)
 

@@ -28,6 +28,7 @@ from ..sow_core.turns.presets import edit_config, edit_options
 from ..sow_core.turns.resolve import Locate, Scene, Turn, elsewhere, resolve
 from ..sow_core.turns.rounds import Round, best_round
 from ..sow_core.turns.things import Thing
+from ..sow_core.turns.window import AUTO, OFF, Window, cropping
 from .draw import draw_turn, from_picture
 from .find import clip_folders
 from .layout import picture_of, to_image
@@ -39,6 +40,10 @@ BY_MATCH = -1
 """The value of `pick` that leaves the choice to a match."""
 OWN, DEMO = "own", "demo"
 """Matches: the model that paints, and one that was learned for the demo world; others are the host's CLIP folders."""
+
+
+CROPS = (AUTO, OFF, "1.5", "2", "3", "4")
+"""What the node offers of `window.find_window`."""
 
 
 class Step(NamedTuple):
@@ -187,23 +192,27 @@ def take_turn(
     pick: int,
     match: str = OWN,
     retries: int = 0,
+    crop: str = AUTO,
 ) -> Made:
     """Paint a turn on the host's model. Raises SowError."""
     from .native import grid_of, sample_layout
+    from .native.sizes import trained_size
 
     history, turn, mask = planned
     before = history.steps[-1].picture
     told = advice or Advice()
     config = edit_config(told, [f"guidance={cfg}"])
     options = edit_options(told, history.scene.frame, feather, None)
+    grid = grid_of(model)
+    window = cropping(crop, history.scene.frame, trained_size(model), grid[1])
 
     def prompt(text: str) -> Any:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
 
     def paint(turn: Turn, seeds: Sequence[int]) -> tuple[Tensor, Canvas]:
-        canvas = make_canvas(before, turn, options, mask)
+        canvas = make_canvas(before, turn, options, mask, window)
         rows = prompt(canvas.prompt), prompt(options.negative)
-        layout = make_edit_layout(canvas, config, grid_of(model))
+        layout = make_edit_layout(canvas, config, grid)
         made = sample_layout(model, *rows, vae, layout, config, list(seeds)).images
         return laid_back(canvas, made.movedim(-1, 1).float().cpu(), options.feather), canvas
 
@@ -232,6 +241,8 @@ def finish(history: History, found: Round, pick: int) -> Made:
     turn = measured(found.turn, canvas, images[chosen])
     lines = [f"instruction: {turn.instruction}", f"prompt: {turn.prompt}", *found.told]
     lines += [f"region: {region}" for region in turn.regions]
+    if canvas.window != Window.whole(history.scene.frame):
+        lines.append(f"window: {canvas.window}")
     lines += _known(turn)
     scene = Scene(history.scene.frame, turn.prompt, turn.things)
     after = History(scene, (*history.steps, Step(turn.instruction, images[chosen])))

@@ -65,29 +65,26 @@ def load_folder(folder: str | Path) -> tuple[Any, Any, Any]:
 
 
 def _load_unet(root: Path, scale: float, colours: Any) -> Any:
+    from ..native.sizes import attach_size
     from .unet import load_unet
 
-    return load_unet(
-        read_config(root / "unet" / "config.json", UNetConfig, UNET_KEYS),
-        read_config(root / "scheduler" / "scheduler_config.json", SchedulerConfig),
-        read_floats(root / "unet"),
-        scale,
-        colours,
-    )
+    config = read_config(root / "unet" / "config.json", UNetConfig, UNET_KEYS)
+    scheduler = read_config(root / "scheduler" / "scheduler_config.json", SchedulerConfig)
+    made = load_unet(config, scheduler, read_floats(root / "unet"), scale, colours)
+    attach_size(made, config.get("sample_size"))
+    return made
 
 
 def _load_transformer(root: Path, scale: float, colours: Any) -> Any:
+    from ..native.sizes import attach_size
     from .transformer import load_transformer
 
     scheduler = read_config(root / "scheduler" / "scheduler_config.json", SchedulerConfig)
     check_flow_scheduler(str(root), scheduler)
-    return load_transformer(
-        read_config(root / "transformer" / "config.json", SD3Config, TRANSFORMER_KEYS),
-        scheduler,
-        read_floats(root / "transformer"),
-        scale,
-        colours,
-    )
+    config = read_config(root / "transformer" / "config.json", SD3Config, TRANSFORMER_KEYS)
+    made = load_transformer(config, scheduler, read_floats(root / "transformer"), scale, colours)
+    attach_size(made, config.get("sample_size"))
+    return made
 
 
 def read_floats(folder: Path) -> dict[str, Any]:

@@ -122,6 +122,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="px inside the region in which old and new blend (default: 8 at 512)",
     )
     add(
+        "--crop",
+        default="auto",
+        metavar="auto|off|N",
+        help="what is painted: a window around the region at about the size that the model was trained at, if the "
+        "picture is larger (auto, the default), all of the picture as it is (off), or always a window N times the "
+        "region's sides, enlarged or shrunk to that size",
+    )
+    add(
         "--set",
         action="append",
         default=[],
@@ -188,7 +196,7 @@ def _edit(args: argparse.Namespace) -> int:
         args.instruction, tuple(Box.parse(r, "--region") for r in args.region), args.mask, args.prompt or "", args.seed,
         args.candidates, tuple(args.settings), args.feather, tuple(Thing.parse(t) for t in args.thing), args.planner,
         open_match(args.match) if args.candidates > 1 or args.match_guidance or args.retries else None,
-        args.match_guidance, args.retries,
+        args.match_guidance, args.retries, args.crop,
     )  # fmt: skip
     model = _model(state.model, state.model_config, args)
     with _bar(args) as bar:

@@ -22,7 +22,7 @@ class Family:
     pad: image and text tokens are each padded to a multiple of it; text_least: the text is padded to this many.
     latent_dims: axes of a latent behind its channels; 3: with one frame, [B, C, 1, h, w].
     guidance: "cfg": of two rows; "embedded": a number that the net is told; "none": distilled, a single row.
-    scale: what it is usually run at, cfg or the embedded number.
+    scale: what it is usually run at, cfg or the embedded number. size: side in px that it was trained at.
     told: what diffusers' net is told at noise time t; sign: 1 if it answers eps - z0 there, -1 if z0 - eps. (ComfyUI
       hides both behind its own sampling object.)
     """
@@ -39,6 +39,7 @@ class Family:
     scale: float = 4.0
     told: Literal["1000t", "t", "1-t"] = "t"
     sign: Literal[1, -1] = 1
+    size: int = 1024
 
     @property
     def snap(self) -> int:
@@ -57,7 +58,7 @@ FLUX_SCHNELL = Family("Flux.1 schnell", guidance="none", scale=1.0)
 CHROMA = Family("Chroma")
 LUMINA2 = Family("Lumina 2", told="1-t", sign=-1)
 Z_IMAGE = Family("Z-Image", diffusers_first="image", pad=32, told="1-t", sign=-1)
-QWEN_IMAGE = Family("Qwen-Image", latent_dims=3)
+QWEN_IMAGE = Family("Qwen-Image", latent_dims=3, size=1328)
 HIDREAM = Family("HiDream-I1", first="image", scale=5.0, told="1000t", sign=-1)
 FLUX2 = Family("Flux.2 dev", cell=16, patch=1, text_least=512, guidance="embedded")
 FLUX2_KLEIN = Family("Flux.2 Klein", cell=16, patch=1, text_least=512, guidance="none", scale=1.0)

@@ -62,8 +62,7 @@ class OwnMatch:
         canvas = self.canvas
         others = rivals(canvas.prompt, canvas.told, turn)
         # As the model was shown the picture: without the things that it cannot have.
-        shown = torch.where(canvas.free > 0, after, canvas.shown.to(after))
-        errors = self.errors(shown, canvas.free, (canvas.prompt, *others))
+        errors = self.errors(canvas.as_shown(after), canvas.open, (canvas.prompt, *others))
         return 1.0 - (errors[0] / errors[1:].amin(0).clamp(min=1e-9) if others else errors[0])
 
 

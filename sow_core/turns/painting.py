@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,10 +17,11 @@ from ..errors import SowError
 from ..method.box import CELL, Box
 from ..method.condition import Condition, Layout, extend, make_layout
 from ..pictures.composite import feathered
-from .captions import as_list, listed
+from .captions import as_list, listed, mentioned
 from .places import grown
 from .resolve import Turn
 from .things import Thing
+from .window import Crop, Window
 
 if TYPE_CHECKING:
     from ..backends.painting import Painter
@@ -32,6 +34,8 @@ SHRINK = 2
 CHANGED = 0.1, 0.4
 """Difference (0..1, largest of the colours) from which on a pixel counts as painted anew: at least the first, and this
 share of what the strongest 5 % of the changed pixels have, so that a shadow is no part of its thing."""
+SEEN = 0.25
+"""Of a thing's box: less of it in the window, and a list prompt for the window does not name it."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,9 @@ class EditOptions:
 
 @dataclass(frozen=True)
 class Canvas:
-    """What a turn starts from: picture [3, H, W] in 0..1, free [H, W] of 0 or 1 (1 = may change), what the model is
-    shown and told.
+    """What a turn starts from: picture [3, H, W] in 0..1, free [H, W] of 0 or 1 (1 = may change), and what the model is
+    shown and told. It is shown a window of the picture at a size of its own: shown [3, h, w] and the regions, px, are
+    of that.
 
     prompt: what it is told; told: the same before the turn, empty if nobody knows.
     """
@@ -66,7 +71,17 @@ class Canvas:
     shown: Tensor
     prompt: str
     regions: tuple[Box, ...]
+    window: Window
     told: str = ""
+
+    @cached_property
+    def open(self) -> Tensor:
+        """[h, w] of 0 or 1: what may change of what the model is shown."""
+        return self.window.see_mask(self.free)
+
+    def as_shown(self, images: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W] after the turn as the model was shown the one before it: [N, 3, h, w]."""
+        return torch.where(self.open > 0, self.window.see(images), self.shown.to(images))
 
 
 def free_mask(turn: Turn, frame: tuple[int, int]) -> Tensor:
@@ -96,54 +111,94 @@ def check_free(free: Tensor) -> Tensor:
     return (free >= 0.5).float()
 
 
-def make_canvas(picture: Tensor, turn: Turn, options: EditOptions, mask: Tensor | None = None) -> Canvas:
-    """picture [3, H, W] in 0..1; mask [H, W]: what may change, instead of the turn's regions. Raises SowError."""
+def make_canvas(
+    picture: Tensor, turn: Turn, options: EditOptions, mask: Tensor | None = None, crop: Crop | None = None
+) -> Canvas:
+    """picture [3, H, W] in 0..1; mask [H, W]: what may change, instead of the turn's regions; crop: the window that is
+    painted (None: all of the picture as it is). Raises SowError.
+    """
     frame = (picture.shape[-1], picture.shape[-2])
     if mask is not None and tuple(mask.shape) != tuple(picture.shape[-2:]):
         got = "x".join(str(n) for n in reversed(mask.shape))
         raise SowError(f"Bad mask size. Expected {frame[0]}x{frame[1]}, as the picture, got {got}.")
     free = free_mask(turn, frame) if mask is None else check_free(mask)
     regions = turn.regions if mask is None and not turn.outside else (bounds(free),)
-    hidden = _too_many(turn, regions, options.most)
-    shown, prompt, told = picture, turn.prompt, turn.told
+    whole = Window.whole(frame)
+    window = whole if crop is None else crop(bounds(free))
+    if window != whole:
+        _check_window(window, free)
+    things = [t for t in turn.things if window == whole or t.name == turn.fresh or _is_seen(t, window)]
+    hidden = _too_many(turn, things, regions, options.most)
+    shown = window.see(picture)
     if hidden:
-        shown = _hide(
-            picture, hidden, [t for t in turn.things if t not in hidden and t.name != turn.fresh], frame
-        )
-        form = listed(turn.prompt, turn.things)
-        assert form is not None
-        seen = [t for t in turn.things if t not in hidden]
-        prompt = as_list(seen, *form)
-        others = [t for t in seen if t.name != turn.fresh]
-        told = as_list(others, *form) if turn.fresh and others else ""
-    return Canvas(picture, free, shown, prompt, regions, told)
+        shown = _hide(shown, hidden, [t for t in things if t not in hidden and t.name != turn.fresh], window)
+    seen = [t for t in things if t not in hidden]
+    prompt, told = (turn.prompt, turn.told) if len(seen) == len(turn.things) else _prompts(turn, seen)
+    inside = tuple(b for b in map(window.place, regions) if b.clip(*window.size).area)
+    return Canvas(picture, free, shown, prompt, inside, window, told)
 
 
-def _too_many(turn: Turn, regions: Sequence[Box], most: int) -> list[Thing]:
-    """The things that the model is not shown, because it cannot have so many: those farthest from the regions."""
-    surplus = len(turn.things) - most
+def _check_window(window: Window, free: Tensor) -> None:
+    """Raises SowError if the window leaves the picture, or nothing of it is free or kept at the size it is painted."""
+    height, width = free.shape
+    if not window.box.inside(width, height):
+        raise SowError(f"The window {window.box} leaves the {width}x{height} picture.")
+    cells = torch.nn.functional.avg_pool2d(window.see_mask(free)[None, None], CELL)
+    for wrong, what in ((not (cells > 0.5).any(), "changes"), (not (cells < 0.5).any(), "stays")):
+        if wrong:
+            raise SowError(
+                f"No whole {CELL}-px cell of the model {what} in the window {window}; draw another region, or set crop "
+                "to off."
+            )
+
+
+def _is_seen(thing: Thing, window: Window) -> bool:
+    """Whether enough of a thing lies in the window; one whose place nobody knows may."""
+    return thing.box is None or window.box.intersect(thing.box).area >= SEEN * thing.box.area
+
+
+def _prompts(turn: Turn, seen: Sequence[Thing]) -> tuple[str, str]:
+    """What a part of the picture shows that has only these things, after the turn and before it (empty: nobody knows).
+
+    A list names no others, free words stay.
+    """
+    form = listed(turn.prompt, turn.things)
+    if form is None:
+        return turn.prompt, turn.told
+    before = [t for t in seen if t.name != turn.fresh]
+    if not turn.fresh:  # what the turn takes away stood there
+        before += [Thing(name) for name in mentioned(turn.told) if name not in {t.name for t in turn.things}]
+    after = as_list(seen, *form) if seen else "".join(form).strip()
+    return after, as_list(before, *form) if before and before != list(seen) else ""
+
+
+def _too_many(turn: Turn, things: Sequence[Thing], regions: Sequence[Box], most: int) -> list[Thing]:
+    """Of the things in the window those that the model is not shown, because it cannot have so many: those farthest
+    from the regions."""
+    surplus = len(things) - most
     if not most or surplus <= 0 or turn.outside or listed(turn.prompt, turn.things) is None:
         return []
     x, y = regions[-1].center
-    others = [t for t in turn.things if t.box is not None and t.name != turn.fresh]
+    others = [t for t in things if t.box is not None and t.name != turn.fresh]
     others.sort(key=lambda t: (t.box.center[0] - x) ** 2 + (t.box.center[1] - y) ** 2, reverse=True)  # type: ignore[union-attr]
     return others[:surplus]
 
 
-def _hide(
-    picture: Tensor, hidden: Sequence[Thing], others: Sequence[Thing], frame: tuple[int, int]
-) -> Tensor:
-    """The picture with the surroundings' colours carried over the hidden things; the others stay as they are."""
-    known = torch.ones(picture.shape[-2:])
+def _hide(shown: Tensor, hidden: Sequence[Thing], others: Sequence[Thing], window: Window) -> Tensor:
+    """What the model is shown [3, h, w] of a window, with the surroundings' colours carried over the hidden things; the
+    others stay as they are."""
+    frame = window.size
+    known = torch.ones(shown.shape[-2:])
     for thing in hidden:
         if thing.box is not None:
-            _window(known, grown(thing.box, max(3, round(0.2 * thing.box.width)), frame)).fill_(0.0)
-    shown = extend(picture, known, reach=max(frame))
+            box = window.place(thing.box)
+            _window(known, grown(box, max(3, round(0.2 * box.width)), frame)).fill_(0.0)
+    out = extend(shown, known, reach=max(frame))
     for thing in others:
         if thing.box is not None:
-            box = thing.box.clip(*frame)
-            _window(shown, box).copy_(_window(picture, box))
-    return shown
+            box = window.place(thing.box).clip(*frame)
+            _window(out, box).copy_(_window(shown, box))
+    return out
 
 
 def make_edit_layout(canvas: Canvas, config: SowConfig, grid: tuple[int, int] = (CELL, CELL)) -> Layout:
@@ -151,8 +206,8 @@ def make_edit_layout(canvas: Canvas, config: SowConfig, grid: tuple[int, int] = 
 
     grid: px per latent cell and per token of the model. Raises SowError where the canvas does not lie on it.
     """
-    height, width = canvas.free.shape
-    condition = Condition(canvas.shown, 1.0 - canvas.free, Box(0, 0, width, height), canvas.regions)
+    width, height = canvas.window.size
+    condition = Condition(canvas.shown, 1.0 - canvas.open, Box(0, 0, width, height), canvas.regions)
     cell, snap = grid
     return make_layout(
         [condition], width, height, coverage=config.coverage, fill=config.fill, cell=cell, snap=snap
@@ -160,7 +215,9 @@ def make_edit_layout(canvas: Canvas, config: SowConfig, grid: tuple[int, int] = 
 
 
 def laid_back(canvas: Canvas, images: Tensor, feather: int) -> Tensor:
-    """images [N, 3, H, W] with the picture before over everything that may not change, exactly."""
+    """What was painted, [N, 3, h, w], in the picture: [N, 3, H, W], the picture before over all that may not change,
+    exactly."""
+    images = canvas.window.back(images, canvas.picture)
     alpha = feathered(canvas.free, feather)[None, None].to(images)
     before = canvas.picture[None].to(images).expand_as(images)
     return torch.where(alpha > 0, torch.lerp(before, images, alpha), before)

@@ -34,6 +34,7 @@ from .rounds import best_round, check_rounds
 from .state import VERSION, Place, Record, State, keep_picture, kept_picture, read_state, write_state, writing
 from .steering import Guide, toward
 from .things import Thing
+from .window import AUTO, Crop, Window, check_crop, cropping
 
 if TYPE_CHECKING:
     from ..method.trace import Event
@@ -48,7 +49,8 @@ class Wanted:
 
     match: who chooses among several candidates; None: the model itself. match_guidance: how strongly the match guides
     the painting too (see `Steering.strength`), 0: not. retries: how often it is painted again, elsewhere where the
-    place was not given, as long as the model itself does not see in the picture what was asked.
+    place was not given, as long as the model itself does not see in the picture what was asked. crop: "auto",
+    "off" or a number, see `window.find_window`.
     """
 
     instruction: str
@@ -64,8 +66,10 @@ class Wanted:
     match: GuidingMatch | None = None
     match_guidance: float = 0.0
     retries: int = 0
+    crop: str = AUTO
 
     def __post_init__(self) -> None:
+        check_crop(self.crop)
         if not self.instruction.strip():
             raise SowError("No instruction: give --instruction TEXT, for example 'add a hat'.")
         check_rounds(self.candidates, self.retries)
@@ -222,11 +226,12 @@ def next_turn(
         options = edit_options(backend.parts.recommended, frame, wanted.feather, state.negative)
         seeds = [wanted.seed + n for n in range(wanted.candidates)]
         guide = None
+        crop = cropping(wanted.crop, frame, model.size, backend.parts.snap)
         if wanted.match_guidance and wanted.match is not None:
             guide = Guide(wanted.match, scene.prompt, Steering(wanted.match_guidance))
 
         def painting(turn: Turn, seeds: Sequence[int]) -> tuple[Tensor, Canvas]:
-            return painted(backend, before, turn, mask, config, options, seeds, progress, guide)
+            return painted(backend, before, turn, mask, config, options, seeds, progress, guide, crop)
 
         def judge(canvas: Canvas) -> Match:
             return wanted.match or OwnMatch.of(backend, canvas)
@@ -238,6 +243,9 @@ def next_turn(
     for line in found.told:
         say(line)
     turn = measured(found.turn, found.canvas, found.images[found.best])
+    whole = found.canvas.window == Window.whole(frame)
+    if not whole:
+        say(f"window: {found.canvas.window}")
     for note in turn.notes:
         say(f"note: {note}")
     if said := prompt_syntax.note({"the prompt": turn.prompt}):
@@ -266,6 +274,7 @@ def next_turn(
         options.most,
         turn.notes,
         steering={} if guide is None else asdict(guide.settings),
+        window=() if whole else found.canvas.window.numbers,
     )
     return record, png
 
@@ -299,9 +308,10 @@ def painted(
     seeds: Sequence[int],
     progress: Progress | None = None,
     guide: Guide | None = None,
+    crop: Crop | None = None,
 ) -> tuple[Tensor, Canvas]:
     """The candidates [N, 3, H, W] of a turn and the canvas they were painted on. Raises SowError."""
-    canvas = make_canvas(before, turn, options, mask)
+    canvas = make_canvas(before, turn, options, mask, crop)
     backend.set_prompts({"positive": canvas.prompt, "negative": options.negative})
     steering = None if guide is None else guide.settings
     aim = None if guide is None else toward(backend, canvas, turn, guide, options.feather)
@@ -364,6 +374,7 @@ def replay(
                     seeds,
                     progress,
                     guides[record.id],
+                    _same_window(record),
                 )
             png = png_bytes(to_picture(images[record.seed - record.first_seed]))
         made.append((record, png, _hash(png) == record.picture))
@@ -381,6 +392,11 @@ def _guide_of(record: Record, state: State, opened: Callable[[str], GuidingMatch
         return Guide(match, state.turn(record.parent).prompt, Steering.from_dict(record.steering))
     except SowError as error:
         raise SowError(f"Turn {record.id} was guided by a match and cannot be made again: {error}") from error
+
+
+def _same_window(record: Record) -> Crop | None:
+    """The window of a turn as it was."""
+    return (lambda region: Window.read(record.window)) if record.window else None
 
 
 def _planned(record: Record) -> tuple[Place, ...]:

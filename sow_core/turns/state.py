@@ -53,6 +53,7 @@ class Record:
     picture, mask: sha256 of PNG files in the state's folder. seed: of the picture that was chosen; candidates: how
     many there were. config: the run's settings; feather, most: see `EditOptions`. planner: who read the instruction.
     match: who chose, and guided where `steering` has settings (see `method.steering`).
+    window: the part of the picture that was painted and at which size, see `Window.numbers`; (): all of it, as it was.
     """
 
     id: int
@@ -77,6 +78,7 @@ class Record:
     most: int = 0
     notes: tuple[str, ...] = ()
     steering: dict[str, Any] = field(default_factory=dict)
+    window: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.turns import metrics
+from benchmarks.turns import metrics, windows
 from benchmarks.turns.report import mean, published
 from benchmarks.turns.scenes import FIRST, WORDS, instruction, sample_scene
+from sow_core.assets import asset_folder
 from sow_core.turns.grammar import read_instruction
 from tools.demo_model.edits import WRONG, sample_edit
+from tools.demo_model.judges import Judges
 
 PLACES = {"a": (0.2, 0.3), "b": (0.7, 0.4), "c": (0.4, 0.8)}
 points = st.dictionaries(st.sampled_from("abcde"), st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1)
@@ -68,3 +70,16 @@ def test_an_edit_differs_from_the_wrong_ones():
 
 def test_another_models_results_stand_beside_the_first_ones():
     assert [published("turns.json", model) for model in ("demo", "demo_flow")] == ["turns.json", "turns_flow.json"]
+
+
+@pytest.mark.parametrize("kind", windows.KINDS)
+def test_the_judge_sees_what_is_true_in_large_pictures(kind):
+    judges = Judges.load(asset_folder("models") / "demo" / "judges")
+    for seed in range(windows.FIRST, windows.FIRST + 4):
+        things = windows.scene(kind, seed, 256)
+        assert len({t.name for t in things}) == len(things) >= (2 if kind == "near" else 4)
+        assert all(windows.box_of(t, 256).inside(256, 256) for t in things)
+        assert all(kind == "near" or 12 < t.size < 18 for t in things)
+        full, short = (windows.draw(t, 256) for t in (things, things[:-1]))
+        assert set(windows.judged(judges, kind, full, things, 256).values()) == {1.0}
+        assert windows.judged(judges, kind, short, things, 256)["right"] == 0.0

@@ -24,6 +24,7 @@ from native_cases import (  # noqa: F401  (they register their cases)
     loading,
     patches,
     separate,
+    sizes,
 )
 from native_cases.common import CASES
 

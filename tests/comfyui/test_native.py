@@ -185,6 +185,14 @@ def test_grounding_families(case: dict[str, dict[str, Any]]) -> None:
         assert found["again"] == found["after"] == 0, (name, found)
 
 
+def test_trained_sizes(case: dict[str, Any]) -> None:
+    """What SOW Turn takes a window of a large picture by."""
+    assert case.pop("cell") == 16
+    assert case.pop("folder") == case.pop("clone") == [128, 128]
+    assert case == {"sd1": 512, "sd1_v": 512, "sd2": 512, "sd2_v": 768, "sdxl": 1024, "refiner": 1024,
+                    "sd3": [1024, 1024], "flux": [1024, 1024], "flux2": [1024, 1024], "qwen": [1328, 1328]}  # fmt: skip
+
+
 # -- leaving no trace
 
 

@@ -116,6 +116,29 @@ def test_a_plan_is_painted_as_the_turn_alone_would(host: Server, session: Sessio
     assert "prompt: a yellow cube and a blue cube on a gray floor" in said and "region: " in said and shown
 
 
+def test_a_large_picture_is_painted_in_a_window(
+    host: Server, session: Session, scene: Any, tmp_path: Path
+) -> None:
+    large = Image.fromarray(scene[1]).resize((256, 256), Image.Resampling.NEAREST)
+    large.save(tmp_path / "large.png")
+    prompt = begun(host.client.upload_image(tmp_path / "large.png"))
+    things = "red cube=40,112,56,56\nblue cube=160,120,56,56"
+    for number, crop in (("4", "auto"), ("7", "off")):
+        prompt[number] = turn(host, prompt=SCENE, instruction="make the red cube yellow", things=things, crop=crop)
+        saved, told = str(int(number) + 1), str(int(number) + 2)
+        prompt[saved] = {"class_type": "SaveImage", "inputs": {"images": [number, 0], "filename_prefix": crop}}
+        prompt[told] = {"class_type": "PreviewAny", "inputs": {"source": [number, 4]}}
+    run = session.run(prompt)
+    assert run.of("execution_success"), run.events[-1]
+    made = {n: pixels(session, run, n) for n in ("5", "8")}
+    reports = [session.history(run)["outputs"][n]["text"][0] for n in ("6", "9")]
+    assert "painted at 128x128" in reports[0] and "window" not in reports[1]
+    assert made["5"].shape == (256, 256, 3) and not np.array_equal(made["5"], made["8"])
+    for picture in made.values():
+        changed = np.argwhere((picture != np.asarray(large)).any(-1))
+        assert len(changed) > 1000 and changed.min(0).tolist() >= [106, 34] and changed.max(0).tolist() <= [174, 102]
+
+
 def test_things_that_nobody_told_are_looked_for(host: Server, session: Session, scene: Any) -> None:
     run = session.run(planned(host, scene[0], look=True, instruction="make the blue cube green"))
     assert run.of("execution_success"), run.events[-1]

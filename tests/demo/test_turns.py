@@ -19,6 +19,7 @@ from sow_core.turns.resolve import Scene, resolve
 from sow_core.turns.session import painted
 from sow_core.turns.steering import Guide
 from sow_core.turns.things import Thing
+from sow_core.turns.window import cropping
 from tools.demo_model import world
 from tools.demo_model.captions import cube_caption
 from tools.demo_model.cubes import Thing as Cube
@@ -85,6 +86,27 @@ def test_a_thing_goes_and_another_colour_comes(
     after, known, _ = turn(demo, picture, known, "make the red cube blue")
     assert [t.name for t in judges.objects(after[None])[0]] == ["blue cube"]
     assert known.prompt == "a blue cube on a gray floor"
+
+
+def test_a_picture_of_twice_the_models_size_is_painted_in_a_window(demo: DiffusersBackend, judges: Judges) -> None:
+    """Without a window the model draws several small things there."""
+    frame = (256, 256)
+    image = torch.from_numpy(world.draw_cubes((CUBE,), 256).copy()).float().permute(2, 0, 1) / 255
+    known = Scene(frame, cube_caption((CUBE,)), (Thing("red cube", Box(28, 144, 74, 64)),))
+    advice = demo.parts.recommended
+    turn = resolve("add a blue sphere right of the red cube", known)
+    found = {}
+    for crop in ("auto", "off"):
+        window = cropping(crop, frame, demo.size)
+        options = edit_options(advice, frame, None, None)
+        images, canvas = painted(demo, image, turn, None, edit_config(advice), options, [1], crop=window)
+        assert torch.equal(images[0][:, canvas.free < 0.5], image[:, canvas.free < 0.5])
+        found[crop] = sorted(t.name for t in judges.objects(images)[0])
+        if crop == "auto":
+            assert canvas.window.size == (128, 128)
+            box = measured(turn, canvas, images[0]).things[-1].box
+            assert box.intersect(turn.regions[0]) == box and box.width > 40
+    assert found["auto"] == ["blue sphere", "red cube"] != found["off"]
 
 
 def test_words_are_found_by_the_models_attention(demo: DiffusersBackend) -> None:

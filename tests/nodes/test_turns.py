@@ -92,6 +92,43 @@ def test_a_match_is_the_demo_or_a_clip_folder_of_the_host(image, monkeypatch, tm
     assert T.judge_of("demo", None, None, None, None).name and find.encoders()[0] == "demo"
 
 
+class _Clip:
+    """Its encodings are the texts themselves."""
+
+    def tokenize(self, text):
+        return text
+
+    def encode_from_tokens_scheduled(self, tokens):
+        return [[tokens, {}]]
+
+
+@pytest.mark.parametrize(("crop", "shown"), [("auto", (128, 128)), ("off", (384, 320)), ("2", (128, 128))])
+def test_a_large_picture_is_painted_in_a_window(monkeypatch, crop, shown):
+    native, asked = part("nodes.native"), {}
+
+    def sample_layout(model, positive, negative, vae, layout, config, seeds):
+        asked.update(prompt=positive[0][0], size=(layout.width, layout.height), snap=layout.snap)
+        images = torch.rand(len(seeds), layout.height, layout.width, 3, generator=torch.Generator().manual_seed(2))
+        return native.Sampled({}, images, None)
+
+    monkeypatch.setattr(native, "sample_layout", sample_layout)
+    monkeypatch.setattr(native, "grid_of", lambda model: (8, 16))
+    monkeypatch.setattr(part("nodes.native.sizes"), "trained_size", lambda model: (128, 128))
+    image = torch.rand(1, 320, 384, 3, generator=torch.Generator().manual_seed(0))
+    history = begin(image, things="red cube=20,200,32,32\nblue cube=340,20,32,32")
+    planned = T.plan(history, "make the red cube yellow", (), "", "offline", "", False)
+    made = T.take_turn(None, _Clip(), None, T.Planned(history, planned, None), None, [1, 2], 5.0, 4, 0, "demo", crop=crop)
+    assert asked["size"] == shown and asked["snap"] == 16
+    far = "" if shown != (384, 320) else " and a blue cube"
+    assert asked["prompt"] == f"a yellow cube{far} on a gray floor"
+    assert made.prompt == "a yellow cube and a blue cube on a gray floor", "the history knows all of it"
+    assert ("window: " in made.report) == (crop != "off")
+    kept = made.mask[0] < 0.5
+    assert made.images.shape == (2, 320, 384, 3)
+    assert torch.equal(made.images[:, kept], image[:, kept].expand(2, -1, -1))
+    assert not torch.equal(made.images[0], image[0])
+
+
 def test_masks():
     assert T.free_of(None, (96, 72)) is None and T.free_of(torch.zeros(1, 64, 64), (96, 72)) is None
     assert T.free_of(torch.ones(1, 72, 96), (96, 72)).shape == (72, 96)

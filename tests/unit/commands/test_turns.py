@@ -102,6 +102,7 @@ def test_a_match_guides_a_single_candidate_too(sow, tmp_path):
             "0 (off) to 10",
         ),
         (("edit", "a.turns.json", "--instruction", "add a cat", "--set", "cycles=x"), "cycles"),
+        (("edit", "a.turns.json", "--instruction", "add a cat", "--crop", "1"), "Bad crop '1': expected auto"),
         (("edit", "a.turns.json", "--instruction", "add a cat", "--out", "a.jpg"), "ends in .png"),
         (("back", "a.turns.json", "--to", "9"), "There is no turn 9"),
         (("show", "a.turns.json", "--sheet", "no/such/folder.png"), "does not exist"),

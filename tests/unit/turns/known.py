@@ -14,6 +14,8 @@ from sow_core.method.advice import Advice
 class KnownBackend(GaussianBackend):
     """The known denoiser with prompts and a model folder's recommendations."""
 
+    size = (128, 128)
+
     def __init__(self) -> None:
         super().__init__()
         self.parts = SimpleNamespace(

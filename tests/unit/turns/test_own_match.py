@@ -23,7 +23,9 @@ from sow_core.turns.own_match import (
 from sow_core.turns.painting import Canvas
 from sow_core.turns.resolve import Turn
 from sow_core.turns.things import Thing
+from sow_core.turns.window import Window
 
+WHOLE = Window.whole((64, 64))
 TOLD = "a blue ball on a gray floor"
 ASKED = "a blue ball and a red cube on a gray floor"
 TURN = Turn("add a red cube", (Box(0, 0, 32, 32),), ASKED,
@@ -67,7 +69,7 @@ def test_the_score_is_the_formula_and_the_picture_that_was_asked_for_wins():
     free[:32, :32] = 1
     before = torch.full((3, 64, 64), 0.5)
     grays = dict.fromkeys(rivals(ASKED, TOLD, TURN), 0.7) | {TOLD: 0.0, ASKED: 0.4}
-    own = OwnMatch.of(Shown(grays), Canvas(before, free, before, ASKED, TURN.regions, TOLD))  # type: ignore[arg-type]
+    own = OwnMatch.of(Shown(grays), Canvas(before, free, before, ASKED, TURN.regions, WHOLE, TOLD))  # type: ignore[arg-type]
 
     def painted(gray: float) -> torch.Tensor:
         return torch.where(free > 0, torch.full_like(before, gray / 2 + 0.5), torch.rand(3, 64, 64))
@@ -97,10 +99,30 @@ def test_the_error_is_that_of_the_noise_on_the_cells_that_are_free():
 
 def test_with_nothing_to_compare_the_smaller_error_wins_and_is_believed():
     before, free = torch.full((3, 64, 64), 0.5), torch.ones(64, 64)
-    own = OwnMatch.of(Shown({ASKED: 0.4}), Canvas(before, free, before, ASKED, ()))  # type: ignore[arg-type]
+    own = OwnMatch.of(Shown({ASKED: 0.4}), Canvas(before, free, before, ASKED, (), WHOLE))  # type: ignore[arg-type]
     after = torch.stack([torch.full_like(before, gray / 2 + 0.5) for gray in (0.5, 0.4)])
     scores = own.scores(before, "", Turn("as I say", (), ASKED, ()), after)
     assert scores[1] > scores[0] >= own.enough
+
+
+def test_of_a_large_picture_it_looks_at_the_window_alone():
+    before, after = torch.full((3, 64, 64), 0.5), torch.rand(2, 3, 64, 64)
+    free, noise = torch.zeros(64, 64), torch.rand(3, 160, 128)
+    free[:32, :32] = 1
+
+    def embedded(part: torch.Tensor) -> torch.Tensor:
+        whole = noise[: part.shape[-3]].clone() if part.ndim > 2 else torch.zeros(160, 128)
+        whole = whole.expand(*part.shape[:-3], *whole.shape).clone() if part.ndim > 3 else whole
+        whole[..., 40:104, 16:80] = part
+        return whole
+
+    window = Window(Box(16, 40, 64, 64), (64, 64))
+    canvases = (Canvas(before, free, before, ASKED, (), WHOLE, TOLD),
+                Canvas(embedded(before), embedded(free), before, ASKED, (), window, TOLD))  # fmt: skip
+    grays = dict.fromkeys(rivals(ASKED, TOLD, TURN), 0.7) | {TOLD: 0.0, ASKED: 0.4}
+    small, large = (OwnMatch.of(Shown(grays), c) for c in canvases)  # type: ignore[arg-type]
+    scores = small.scores(before, TOLD, TURN, after)
+    assert torch.equal(scores, large.scores(embedded(before), TOLD, TURN, embedded(after))) and scores[0] != scores[1]
 
 
 def test_the_demo_model_knows_its_colours_and_shapes():
@@ -128,6 +150,6 @@ def test_the_demo_model_knows_its_colours_and_shapes():
         )
         prompt, told = cube_caption((old, new)), cube_caption((old,))
         turn = Turn("add it", (region,), prompt, (Thing(old.name), Thing(new.name)), fresh=new.name)
-        own = OwnMatch.of(backend, Canvas(before, free, before, prompt, (region,), told))
+        own = OwnMatch.of(backend, Canvas(before, free, before, prompt, (region,), Window.whole((128, 128)), told))
         right += choose(own, before, told, turn, torch.stack([bad, good]), free)[0]
     assert right >= 4

@@ -108,6 +108,60 @@ def test_of_several_candidates_the_model_itself_chooses(begun, model):
     assert replay(begun, state, model)[-1][2], "the one that was chosen is made again"
 
 
+@pytest.fixture
+def large(path, model) -> Path:
+    """A history whose picture is three times the model's size."""
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (320, 384, 3), dtype=np.uint8))
+    things = (Thing("red cube", Box(20, 200, 32, 32)), Thing("blue cube", Box(340, 20, 32, 32)))
+    start(path, model, image=image, prompt=PROMPT, things=things)
+    return path
+
+
+@pytest.mark.parametrize("crop", ["auto", "1.5"])
+def test_a_turn_in_a_window_is_made_again_bit_for_bit(large, model, crop):
+    said: list[str] = []
+    before = pixels(S.kept_picture(large, S.read_state(large).now.picture))
+    text = "add a green cube right of the red cube"
+    state, png = edit(large, model, Wanted(text, candidates=3, crop=crop), say=said.append)
+    x, y, width, height, *size = state.now.window
+    assert size == [128, 128] and f"window: {x},{y},{width},{height} painted at 128x128" in said
+    assert min(width, height) >= 128 if crop == "auto" else max(width, height) < 128
+    assert {p["positive"] for p in model.backend.prompts if "positive" in p} == {
+        "a red cube and a green cube on a gray floor"
+    }, "the far blue cube is not told"
+    assert state.now.prompt == "a red cube, a green cube and a blue cube on a gray floor"
+    box = Box.parse(state.now.regions[0])
+    changed = (pixels(png) != before).any(-1)
+    assert changed.any()
+    changed[box.y : box.bottom, box.x : box.right] = False
+    assert not changed.any()
+    model.size = (512, 512)  # the window was written down: nothing is worked out anew
+    assert [same for _, _, same in replay(large, S.read_state(large), model)] == [True, True]
+
+
+def test_off_paints_the_whole_picture_and_a_history_of_before_reads_as_that(large, model):
+    state, png = edit(large, model, Wanted("remove the red cube", crop="off"))
+    assert state.now.window == ()
+    values = json.loads(large.read_text())
+    for turn in values["turns"]:
+        del turn["window"]
+    large.write_text(json.dumps(values))
+    assert [same for _, _, same in replay(large, S.read_state(large), model)] == [True, True]
+    back(large, 0)
+    assert edit(large, model, Wanted("remove the red cube"))[1] != png
+
+
+def test_a_damaged_window_is_refused_before_anything_is_painted(large, model):
+    edit(large, model, Wanted("remove the red cube"))
+    values = json.loads(large.read_text())
+    values["turns"][1]["window"] = [0, 0, 900, 128, 128, 128]
+    large.write_text(json.dumps(values))
+    calls = len(model.backend.calls)
+    with pytest.raises(SowError, match="leaves the 384x320 picture"):
+        replay(large, S.read_state(large), model)
+    assert len(model.backend.calls) == calls
+
+
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
@@ -134,6 +188,7 @@ def test_a_turn_that_cannot_be_leaves_everything_as_it_was(begun, model, wanted,
         ({"candidates": 0}, "1 to 16"),
         ({"candidates": 99}, "1 to 16"),
         ({"regions": (Box(0, 0, 9, 9),), "mask": "m.png"}, "not both"),
+        ({"crop": "wide"}, "Bad crop 'wide': expected auto, off"),
     ],
 )
 def test_wanted_is_checked(changes, words):

@@ -20,6 +20,7 @@ from sow_core.turns.resolve import Turn
 from sow_core.turns.session import Wanted, edit, replay, start
 from sow_core.turns.steering import Guide, toward
 from sow_core.turns.things import Thing
+from sow_core.turns.window import Window
 
 PROMPT = "a red cube and a blue cube on a gray floor"
 TOLD = "a red cube on a gray floor"
@@ -47,9 +48,11 @@ def test_the_likeness_is_the_score_and_has_a_gradient(match):
     assert gradient.flatten(1).any(dim=1).all()
 
 
-def test_a_step_along_the_gradient_raises_the_score_of_the_finished_picture(match):
+@pytest.mark.parametrize("window", [None, Window(Box(24, 8, 60, 48), (96, 64))])
+def test_a_step_along_the_gradient_raises_the_score_of_the_finished_picture(match, window):
     before, options = pictures(1)[0], EditOptions(feather=4)
-    canvas, backend = make_canvas(before, TURN, options), KnownBackend()
+    crop = None if window is None else lambda region: window
+    canvas, backend = make_canvas(before, TURN, options, crop=crop), KnownBackend()
     x0 = 0.3 * torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(1))
     guide = Guide(match, TOLD, Steering(0.1))
     with torch.no_grad():
@@ -61,7 +64,8 @@ def test_a_step_along_the_gradient_raises_the_score_of_the_finished_picture(matc
 
     step = 0.002 * gradient / length
     assert (score(x0 + step) > score(x0)).all() and (score(x0) > score(x0 - step)).all()
-    cells = torch.nn.functional.adaptive_max_pool2d(canvas.free[None, None], (8, 12))[0, 0]
+    near = torch.nn.functional.max_pool2d(canvas.open[None], 1 if window is None else 5, 1, 0 if window is None else 2)
+    cells = torch.nn.functional.adaptive_max_pool2d(near, (8, 12))[0]  # resizing reaches 2 px beyond
     assert not gradient[:, :, cells == 0].any(), "what is laid back anyway has no share"
 
 

@@ -124,8 +124,9 @@ class Regions:
             away = torch.hypot(grid[0] - cy, grid[1] - cx)
             inside = related[index] >= 0.5
             if inside.any():
-                away_inside = away[inside]
-                distance[index] = (away / away_inside.max()).clamp(max=1.0)
+                # One token in the very middle of the condition is 0 away from it: nothing to divide by.
+                farthest = away[inside].max().clamp(min=1e-6)
+                distance[index] = (away / farthest).clamp(max=1.0)
                 nearest = torch.where(inside, away, math.inf).argsort()[: math.ceil(int(inside.sum()) / 5)]
                 near[index, nearest] = 1.0
         return RegionMaps(condition, related, distance, near)

@@ -117,7 +117,8 @@ def test_a_large_picture_is_painted_in_a_window(monkeypatch, crop, shown):
     image = torch.rand(1, 320, 384, 3, generator=torch.Generator().manual_seed(0))
     history = begin(image, things="red cube=20,200,32,32\nblue cube=340,20,32,32")
     planned = T.plan(history, "make the red cube yellow", (), "", "offline", "", False)
-    made = T.take_turn(None, _Clip(), None, T.Planned(history, planned, None), None, [1, 2], 5.0, 4, 0, "demo", crop=crop)
+    plan = T.Planned(history, planned, None)
+    made = T.take_turn(None, _Clip(), None, plan, None, [1, 2], 5.0, 4, 0, crop=crop)
     assert asked["size"] == shown and asked["snap"] == 16
     far = "" if shown != (384, 320) else " and a blue cube"
     assert asked["prompt"] == f"a yellow cube{far} on a gray floor"

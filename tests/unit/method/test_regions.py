@@ -78,3 +78,12 @@ def test_coarse_grids_keep_the_area(grid: tuple[int, int]) -> None:
 def test_a_wholly_covered_condition_does_no_harm() -> None:
     made = Regions.build([torch.ones(2, 2), torch.ones(4, 4)], [Box(8, 8, 16, 16), Box(0, 0, 32, 32)], [[], []], 8, 8)
     assert torch.isfinite(torch.cat(made.at((8, 8)))).all()
+
+
+def test_a_region_of_one_token_in_the_middle_of_what_is_kept() -> None:
+    """A hole in a picture, on a layer of an odd grid: its token lies where the condition's centre is."""
+    kept = torch.ones(1, 5, 5)
+    kept[0, 2, 2] = 0
+    maps = Regions(kept, 1.0 - kept).at((5, 5))
+    assert torch.isfinite(maps.distance).all() and maps.distance[0, 12] == 0
+    assert maps.distance.sum() == 24 and maps.near[0].nonzero().tolist() == [[12]]

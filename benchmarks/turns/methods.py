@@ -44,7 +44,7 @@ class Method:
     guidance: float = 0.0
 
 
-GUIDANCE = 0.1
+GUIDANCE = 0.3
 """Strength of the row `guided`."""
 
 METHODS = {

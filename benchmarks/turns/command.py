@@ -8,7 +8,7 @@ from pathlib import Path
 
 SCENES, QUICK, TURNS = 60, 2, 4
 MODELS = ("demo", "demo_flow")
-METHODS = "given,given_own,found,own,match,short,latent_mask,sdedit,regenerate"
+METHODS = "given,given_own,given_retry,found,own,retry,match,guided,short,latent_mask,sdedit,regenerate"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -55,9 +55,19 @@ METHODS = {
         Method("short", "a turn, regions found from an instruction with one relation", words="short"),
         Method("given_own", "true regions, the best of 4 candidates by the model itself", given=True, candidates=4),
         Method("own", "found, the best of 4 candidates by the model itself", candidates=4),
-        Method("given_retry", "true regions, up to 3 more tries where its own check fails", given=True, retries=3),
-        Method("retry", "found, up to 3 more tries, elsewhere, where its own check fails", retries=3),
-        Method("own_retry", "found, the best of 2, up to 2 times more elsewhere", candidates=2, retries=2),
+        Method(
+            "given_retry",
+            "true regions, the best of 2, again up to twice where its own check fails",
+            given=True,
+            candidates=2,
+            retries=2,
+        ),
+        Method(
+            "retry",
+            "found, the best of 2, again elsewhere up to twice where its own check fails",
+            candidates=2,
+            retries=2,
+        ),
         Method("match", "found, the best of 4 candidates by the learned match", candidates=4, match="demo"),
         Method("guided", "true regions, guided by the learned match", given=True, match="demo", guidance=GUIDANCE),
         Method(

@@ -26,7 +26,7 @@ from ..sow_core.turns.painting import (
 )
 from ..sow_core.turns.presets import edit_config, edit_options
 from ..sow_core.turns.resolve import Locate, Scene, Turn, elsewhere, resolve
-from ..sow_core.turns.rounds import Round, best_round
+from ..sow_core.turns.rounds import Round, best_round, check_rounds
 from ..sow_core.turns.things import Thing
 from ..sow_core.turns.window import AUTO, OFF, Window, cropping
 from .draw import draw_turn, from_picture
@@ -133,6 +133,7 @@ def words_of_widgets() -> Iterator[None]:
         if type(error) is not SowError:  # a planner's, which says more than its words
             raise
         told = re.sub(r"--(thing|region)\b", r"\1s", str(error)).replace("--prompt TEXT", "prompt")
+        told = re.sub(r"--(match|retries|candidates)\b", r"\1", told)
         raise SowError(told) from error
 
 
@@ -195,6 +196,7 @@ def take_turn(
     crop: str = AUTO,
 ) -> Made:
     """Paint a turn on the host's model. Raises SowError."""
+    from ..sow_core.turns.own_match import OwnMatch
     from .native import grid_of, sample_layout
     from .native.sizes import trained_size
 
@@ -220,8 +222,14 @@ def take_turn(
         images, canvas = paint(turn, seeds)
         return finish(history, Round(turn, canvas, images, tuple(seeds)), pick)
 
+    chooser = None if match == OWN else match_of(match)
+    with words_of_widgets():
+        check_rounds(len(seeds), retries, chooser)
+
     def judge(canvas: Canvas) -> Match:
-        return judge_of(match, model, clip, vae, canvas)
+        from .native.judging import prompt_errors
+
+        return chooser or OwnMatch(partial(prompt_errors, model, clip, vae), canvas)
 
     locate = looking(model, clip, vae, history)
 
@@ -251,15 +259,10 @@ def finish(history: History, found: Round, pick: int) -> Made:
     return Made(shown.movedim(1, -1).contiguous(), after, canvas.free[None], turn.prompt, "\n".join(lines))
 
 
-def judge_of(name: str, model: Any, clip: Any, vae: Any, canvas: Canvas) -> Match:
-    """Who chooses. Raises SowError for a folder that the host does not have."""
+def match_of(name: str) -> Match:
+    """Raises SowError for a folder that the host does not have."""
     from ..sow_core.turns.match import open_match
-    from ..sow_core.turns.own_match import OwnMatch
 
-    if name == OWN:
-        from .native.judging import prompt_errors
-
-        return OwnMatch(partial(prompt_errors, model, clip, vae), canvas)
     folder = DEMO if name == DEMO else clip_folders().get(name)
     found = None if folder is None else open_match(folder)
     if found is None:

@@ -19,8 +19,8 @@ from ..errors import SowError
 if TYPE_CHECKING:
     from .resolve import Turn
 
-DIRECTION, CHANGE = 0.5, 1.0
-"""Weights of the zero-shot score: agreement of the two directions; change outside the region."""
+DIRECTION = 0.5
+"""Weight of the agreement of the two directions in the zero-shot score. Outside the region nothing changes."""
 
 
 class Match(Protocol):
@@ -40,16 +40,6 @@ class GuidingMatch(Match, Protocol):
 
     def likeness(self, before: Tensor, told: str, turn: Turn) -> Callable[[Tensor], Tensor]:
         """`scores` as a function of `after` alone, through which gradients flow."""
-
-
-def choose(
-    match: Match, before: Tensor, told: str, turn: Turn, after: Tensor, free: Tensor
-) -> tuple[int, list[float]]:
-    """The best of the candidates [N, 3, H, W] and every score. What changed outside the region counts against one."""
-    scores = match.scores(before, told, turn, after)
-    drift = ((after - before).abs() * (1.0 - free)).mean((1, 2, 3))
-    values = (scores - CHANGE * drift.to(scores)).tolist()
-    return max(range(len(values)), key=values.__getitem__), values
 
 
 class ClipMatch:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import SowError
 from ..method.box import Box
-from .match import Match, choose
+from .match import Match
 from .painting import Canvas, measured
 from .resolve import Turn
 
@@ -63,14 +63,19 @@ def _fresh_box(turn: Turn) -> Box | None:
     return next((t.box for t in turn.things if t.name == turn.fresh), None)
 
 
-def check_rounds(candidates: int, retries: int) -> None:
-    """Raises SowError for numbers out of their ranges."""
+def check_rounds(candidates: int, retries: int, match: Match | None = None) -> None:
+    """Raises SowError for numbers out of their ranges, and for retries with a match (None: the model itself) that
+    cannot tell when to stop."""
     for name, value, low, high in (
         ("candidates", candidates, 1, MOST_CANDIDATES),
         ("retries", retries, 0, MOST_RETRIES),
     ):
         if not low <= value <= high:
             raise SowError(f"Bad --{name} {value}: expected {low} to {high}.")
+    if retries and match is not None and match.enough is None:
+        raise SowError(
+            f"Only the model's own check knows when to try again: leave out --match {match.name}, or --retries."
+        )
 
 
 def best_round(
@@ -86,8 +91,7 @@ def best_round(
     """The round that the judge likes best, of the first that it believes and those before.
 
     before [3, H, W] with the prompt `told`. seeds: of the first round; each round takes as many further ones.
-    retries: rounds after the first, each where `elsewhere` puts it, as long as the best candidate of all is not
-    believed. Raises SowError where retries are wanted and the judge cannot tell when to stop.
+    retries: rounds after the first, each where `elsewhere` puts it, as long as the best candidate is not believed.
     """
     rounds: list[Round] = []
     for number in range(retries + 1):
@@ -97,12 +101,8 @@ def best_round(
         if len(seeds) == 1 and not retries:
             return Round(at, canvas, images, own)
         match = judge(canvas)
-        if retries and match.enough is None:
-            raise SowError(
-                f"Only the model's own check knows when to try again: leave out --match {match.name}, or --retries."
-            )
-        _, scores = choose(match, before, told, at, images, canvas.free)
-        scores = [s - _missing(at, canvas, image) for s, image in zip(scores, images, strict=True)]
+        seen = match.scores(before, told, at, images).tolist()
+        scores = [s - _missing(at, canvas, image) for s, image in zip(seen, images, strict=True)]
         best = max(range(len(scores)), key=scores.__getitem__)
         rounds.append(Round(at, canvas, images, own, tuple(scores), best, match.name))
         if match.enough is None or scores[best] >= match.enough:

@@ -72,7 +72,7 @@ class Wanted:
         check_crop(self.crop)
         if not self.instruction.strip():
             raise SowError("No instruction: give --instruction TEXT, for example 'add a hat'.")
-        check_rounds(self.candidates, self.retries)
+        check_rounds(self.candidates, self.retries, self.match)
         if self.regions and self.mask is not None:
             raise SowError("Give --region or --mask, not both: each says what may change.")
         if not 0 <= self.match_guidance <= MOST_STRENGTH:

@@ -88,8 +88,8 @@ def test_a_match_is_the_demo_or_a_clip_folder_of_the_host(image, monkeypatch, tm
     others = "No match '../other': expected one of own, demo, tiny"
     for name, words in (("tiny", "No CLIP model in"), ("../other", others)):
         with pytest.raises(sow_error(), match=words):
-            T.judge_of(name, None, None, None, None)
-    assert T.judge_of("demo", None, None, None, None).name and find.encoders()[0] == "demo"
+            T.match_of(name)
+    assert T.match_of("demo").name and find.encoders()[0] == "demo"
 
 
 class _Clip:

@@ -8,7 +8,6 @@ import torch
 from gaussian import GaussianBackend
 
 from sow_core.method.box import Box
-from sow_core.turns.match import choose
 from sow_core.turns.own_match import (
     LEVELS,
     MOST,
@@ -75,8 +74,8 @@ def test_the_score_is_the_formula_and_the_picture_that_was_asked_for_wins():
         return torch.where(free > 0, torch.full_like(before, gray / 2 + 0.5), torch.rand(3, 64, 64))
 
     after = torch.stack([painted(gray) for gray in (0.6, 0.4, 0.1, 0.45)])
-    best, scores = choose(own, before, TOLD, TURN, torch.where(free > 0, after, before), free)
-    assert best == 1
+    scores = own.scores(before, TOLD, TURN, torch.where(free > 0, after, before))
+    assert scores.argmax() == 1
     # The squared distance to the asked gray over that to the nearest other.
     expected = [1 - asked / near for asked, near in ((0.04, 0.01), (0.0, 0.09), (0.09, 0.01), (0.0025, 0.0625))]
     assert np.allclose(scores, expected, rtol=1e-3, atol=1e-5)
@@ -152,4 +151,5 @@ def test_the_demo_model_knows_its_colours_and_shapes():
         turn = Turn("add it", (region,), prompt, (Thing(old.name), Thing(new.name)), fresh=new.name)
         own = OwnMatch.of(backend, Canvas(before, free, before, prompt, (region,), Window.whole((128, 128)), told))
         right += choose(own, before, told, turn, torch.stack([bad, good]), free)[0]
+        right += int(own.scores(before, told, turn, torch.stack([bad, good])).argmax())
     assert right >= 4

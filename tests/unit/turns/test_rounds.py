@@ -125,7 +125,8 @@ def test_candidates_without_retries_are_one_round():
 
 def test_who_only_compares_cannot_say_when_to_stop():
     with pytest.raises(SowError, match="Only the model's own check .* leave out --match known, or --retries"):
-        taken(Painted({}), judge=Known(None))
+        check_rounds(1, 1, Known(None))
+    check_rounds(2, 0, Known(None))
 
 
 @pytest.mark.parametrize(("numbers", "words"), [((0, 0), "--candidates 0: expected 1 to 16"), ((17, 0), "17"),

@@ -229,7 +229,7 @@ def take_turn(
     def judge(canvas: Canvas) -> Match:
         from .native.judging import prompt_errors
 
-        return chooser or OwnMatch(partial(prompt_errors, model, clip, vae), canvas)
+        return chooser or OwnMatch(partial(prompt_errors, model, clip, vae), canvas, told.believed)
 
     locate = looking(model, clip, vae, history)
 

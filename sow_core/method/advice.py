@@ -25,7 +25,8 @@ class Advice:
     """guidance 1..100 and negative prompt; the gate's calibration; changes of presets, by preset and setting;
     how named things are kept apart, where they are;
     most_things: how many things the model can have in one picture, 1..1000 (None: any number), for turns;
-    turns: changes of the settings that turns are painted with.
+    turns: changes of the settings that turns are painted with;
+    believed: score of a turn's own check from which its picture is believed, -1..1, see `turns.own_match`.
 
     None and nothing: the preset's own value, or the program's. Raises SowError for what no run could use.
     """
@@ -37,10 +38,13 @@ class Advice:
     separate: Separation | None = None
     most_things: int | None = None
     turns: dict[str, Any] = field(default_factory=dict)
+    believed: float | None = None
 
     def __post_init__(self) -> None:
         if self.most_things is not None and not 1 <= self.most_things <= 1000:
             raise SowError(f"Bad most_things {self.most_things}: expected 1 to 1000, or none.")
+        if self.believed is not None and not -1 <= self.believed <= 1:
+            raise SowError(f"Bad believed {self.believed}: expected -1 to 1, or none.")
         for name in (*self.presets, *PRESETS):
             self.config(name)
         self.edited(SowConfig())

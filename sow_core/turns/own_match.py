@@ -8,6 +8,7 @@ those of its neighbours, which is how a model mixes things up. No other model is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -22,17 +23,21 @@ from . import captions
 if TYPE_CHECKING:
     from ..backends.base import ModelBackend
     from ..method.backend import Backend
+    from ..method.box import Box
     from .painting import Canvas
     from .resolve import Turn
 
 STEPS = 10
-LEVELS = (5,)
-"""Of STEPS: noise under which a thing's colour and shape are still told apart. On validation turns level 5 alone parts
-right pictures from wrong ones as well as several levels do (area under the ROC curve .99)."""
+LEVELS = (4, 5)
+"""Of STEPS: noise under which a thing's colour and shape are still told apart. On validation turns of the demo model
+they part right pictures from wrong ones better than others do (area under the ROC curve .96)."""
 DRAWS = 2
-ENOUGH = 0.1
-"""Score from which a picture shows what was asked, chosen on validation turns."""
-MOST = 9
+FLOOR = 0.3
+"""Added to the error that a margin is compared with (that of plain noise is 1): on an empty floor all errors are tiny,
+and so is what their ratio says."""
+ENOUGH = 0.0
+"""Score from which a picture is believed where the model's folder says nothing: no other prompt fits better."""
+MOST = 6
 """Prompts that the asked one is compared with."""
 
 
@@ -47,23 +52,30 @@ class OwnMatch:
     """Chooses among candidates of one turn on its canvas, see `match.Match`."""
 
     name = "own"
-    enough: float | None = ENOUGH
 
-    def __init__(self, errors: Errors, canvas: Canvas) -> None:
+    def __init__(self, errors: Errors, canvas: Canvas, enough: float | None = None) -> None:
+        """enough: score from which a picture is believed, as the model's folder has it (`Advice.believed`)."""
         self.errors, self.canvas = errors, canvas
+        self.enough: float | None = ENOUGH if enough is None else enough
 
     @classmethod
     def of(cls, backend: ModelBackend, canvas: Canvas) -> OwnMatch:
         """By a backend that brings its own VAE and encodes prompts; it is left with other prompts."""
-        return cls(partial(backend_errors, backend), canvas)
+        return cls(partial(backend_errors, backend), canvas, backend.parts.recommended.believed)
 
     def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
-        """1 - error of the asked prompt / smallest error of the others, [N], at most 1; 1 - error without others."""
+        """(smallest error of the other prompts - error of the asked one) / (the former + FLOOR), [N], below 1.
+
+        Where there are no others: 1 - error.
+        """
         canvas = self.canvas
         others = rivals(canvas.prompt, canvas.told, turn)
         # As the model was shown the picture: without the things that it cannot have.
         errors = self.errors(canvas.as_shown(after), canvas.open, (canvas.prompt, *others))
-        return 1.0 - (errors[0] / errors[1:].amin(0).clamp(min=1e-9) if others else errors[0])
+        if not others:
+            return 1.0 - errors[0]
+        nearest = errors[1:].amin(0)
+        return (nearest - errors[0]) / (nearest + FLOOR)
 
 
 def backend_errors(backend: ModelBackend, pictures: Tensor, free: Tensor, prompts: Sequence[str]) -> Tensor:
@@ -116,9 +128,22 @@ def rivals(prompt: str, told: str, turn: Turn) -> tuple[str, ...]:
     name = turn.fresh
     found = [told or captions.without_thing(prompt, name)] if told or name else []
     if name and name in prompt:
-        for other in (t.name for t in turn.things if t.name != name and t.name in prompt):
-            found += [prompt.replace(name, mixed) for mixed in mixtures(name, other)]
+        for other in _nearest_first(turn):
+            if other in prompt:
+                found += [prompt.replace(name, mixed) for mixed in mixtures(name, other)]
     return tuple(text for text in dict.fromkeys(found) if text and text != prompt)[:MOST]
+
+
+def _nearest_first(turn: Turn) -> list[str]:
+    """The other things' names, the fresh thing's neighbours before those that are far off or nobody knows where."""
+    new = next((t.box for t in turn.things if t.name == turn.fresh), None)
+
+    def far(box: Box | None) -> float:
+        if box is None or new is None:
+            return math.inf
+        return math.dist(box.center, new.center)
+
+    return [t.name for t in sorted(turn.things, key=lambda t: far(t.box)) if t.name != turn.fresh]
 
 
 def mixtures(name: str, other: str) -> list[str]:

@@ -14,7 +14,7 @@ from .painting import Canvas, measured
 from .resolve import Turn
 
 MOST_CANDIDATES, MOST_RETRIES = 16, 8
-FILLED, HIDDEN = 0.6, 3.0
+FILLED, HIDDEN = 0.6, 1.0
 """Share of its place that a new thing fills unless it is half hidden; what the score loses per share below."""
 
 Paint = Callable[[Turn, Sequence[int]], tuple[Tensor, Canvas]]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from gaussian import GaussianBackend
 
+from sow_core.errors import SowError
+from sow_core.method.advice import Advice
 from sow_core.method.box import Box
 from sow_core.turns.own_match import (
+    ENOUGH,
+    FLOOR,
     LEVELS,
     MOST,
     STEPS,
@@ -36,6 +42,7 @@ class Shown(GaussianBackend):
 
     def __init__(self, grays: dict[str, float]) -> None:
         super().__init__(std=0.0)
+        self.parts = SimpleNamespace(recommended=Advice())
         self.grays = grays
 
     def set_prompts(self, prompts: dict[str, str]) -> None:
@@ -68,7 +75,8 @@ def test_the_score_is_the_formula_and_the_picture_that_was_asked_for_wins():
     free[:32, :32] = 1
     before = torch.full((3, 64, 64), 0.5)
     grays = dict.fromkeys(rivals(ASKED, TOLD, TURN), 0.7) | {TOLD: 0.0, ASKED: 0.4}
-    own = OwnMatch.of(Shown(grays), Canvas(before, free, before, ASKED, TURN.regions, WHOLE, TOLD))  # type: ignore[arg-type]
+    backend = Shown(grays)
+    own = OwnMatch.of(backend, Canvas(before, free, before, ASKED, TURN.regions, WHOLE, TOLD))  # type: ignore[arg-type]
 
     def painted(gray: float) -> torch.Tensor:
         return torch.where(free > 0, torch.full_like(before, gray / 2 + 0.5), torch.rand(3, 64, 64))
@@ -76,10 +84,31 @@ def test_the_score_is_the_formula_and_the_picture_that_was_asked_for_wins():
     after = torch.stack([painted(gray) for gray in (0.6, 0.4, 0.1, 0.45)])
     scores = own.scores(before, TOLD, TURN, torch.where(free > 0, after, before))
     assert scores.argmax() == 1
-    # The squared distance to the asked gray over that to the nearest other.
-    expected = [1 - asked / near for asked, near in ((0.04, 0.01), (0.0, 0.09), (0.09, 0.01), (0.0025, 0.0625))]
+    # A gray that is d beside another is expected with an error of unit d^2.
+    schedule = backend.schedule(STEPS)
+    unit = sum((schedule.a[k] / schedule.b[k]) ** 2 for k in LEVELS) / len(LEVELS)
+    pairs = ((0.04, 0.01), (0.0, 0.09), (0.09, 0.01), (0.0025, 0.0625))  # to the asked gray, to the nearest other
+    expected = [unit * (near - asked) / (unit * near + FLOOR) for asked, near in pairs]
     assert np.allclose(scores, expected, rtol=1e-3, atol=1e-5)
     assert scores[1] >= own.enough > scores[0]
+
+
+def test_a_model_says_from_which_score_it_is_believed():
+    backend = Shown({})
+    assert OwnMatch.of(backend, None).enough == ENOUGH  # type: ignore[arg-type]
+    backend.parts = SimpleNamespace(recommended=Advice(believed=0.05))
+    assert OwnMatch.of(backend, None).enough == 0.05  # type: ignore[arg-type]
+    with pytest.raises(SowError, match="Bad believed 2"):
+        Advice(believed=2)
+
+
+def test_neighbours_are_compared_with_first():
+    far, new, near = (Thing(n, Box(x, x, 9, 9)) for n, x in (("old cat", 90), ("red cube", 0), ("big dog", 9)))
+    things = (far, new, near, Thing("lamp"))
+    turn = Turn("add a red cube", (), "x", things, fresh="red cube")
+    told = rivals("an old cat, a big dog, a lamp and a red cube", TOLD, turn)
+    assert told == (TOLD, *(f"an old cat, a big dog, a lamp and a {mixed}" for mixed in (
+        "big dog", "big cube", "red dog", "old cat", "old cube")))  # fmt: skip
 
 
 def test_the_error_is_that_of_the_noise_on_the_cells_that_are_free():
@@ -150,6 +179,5 @@ def test_the_demo_model_knows_its_colours_and_shapes():
         prompt, told = cube_caption((old, new)), cube_caption((old,))
         turn = Turn("add it", (region,), prompt, (Thing(old.name), Thing(new.name)), fresh=new.name)
         own = OwnMatch.of(backend, Canvas(before, free, before, prompt, (region,), Window.whole((128, 128)), told))
-        right += choose(own, before, told, turn, torch.stack([bad, good]), free)[0]
         right += int(own.scores(before, told, turn, torch.stack([bad, good])).argmax())
     assert right >= 4

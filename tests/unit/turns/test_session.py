@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from sow_core.errors import SowError
+from sow_core.method.advice import Advice
 from sow_core.method.box import Box
 from sow_core.turns import state as S
 from sow_core.turns.session import Wanted, back, edit, replay, start
@@ -97,6 +98,19 @@ def test_back_and_its_end(begun, model):
         back(begun, None)
     with pytest.raises(SowError, match="There is no turn 7: expected one of 0, 1"):
         back(begun, 7)
+
+
+def test_a_turn_that_was_tried_again_elsewhere_is_made_again_bit_for_bit(begun, model):
+    model.backend.parts.recommended = Advice(guidance=3.0, negative="", believed=1.0)  # never believed
+    said: list[str] = []
+    wanted = Wanted("add a green cube right of the red cube", candidates=2, retries=2, seed=7)
+    state, _ = edit(begun, model, wanted, say=said.append)
+    now = state.now
+    assert [line[:14] for line in said[:3]] == ["try 1: seed 7:", "try 2: seed 9:", "try 3: seed 11"]
+    assert said[3] == f"taken: seed {now.seed}" and now.candidates == 2 and now.first_seed in (7, 9, 11)
+    assert now.seed - now.first_seed in (0, 1)
+    once, _ = edit(begun, model, replace(wanted, instruction="add a gray ball", retries=0))
+    assert all(same for _, _, same in replay(begun, once, model))
 
 
 def test_of_several_candidates_the_model_itself_chooses(begun, model):

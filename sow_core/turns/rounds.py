@@ -32,6 +32,8 @@ class Round:
     scores: tuple[float, ...] = ()
     best: int = 0
     judge: str = "none"
+    believed: bool = True
+    """Whether the judge sees in the best one what was asked, if it can tell."""
 
     earlier: tuple[Round, ...] = ()
     """Those that were not believed."""
@@ -48,7 +50,8 @@ class Round:
             if tried.scores:
                 said = ", ".join(f"seed {s}: {v:.3f}" for s, v in zip(tried.seeds, tried.scores, strict=True))
                 lines.append(f"{f'try {number + 1}' if self.earlier else 'candidates'}: {said}")
-        return [*lines, f"taken: seed {self.seeds[self.best]}"] if lines else []
+        doubt = "" if self.believed else "; the model does not see in it what was asked"
+        return [*lines, f"taken: seed {self.seeds[self.best]}{doubt}"] if lines else []
 
 
 def _missing(turn: Turn, canvas: Canvas, image: Tensor) -> float:
@@ -104,8 +107,9 @@ def best_round(
         seen = match.scores(before, told, at, images).tolist()
         scores = [s - _missing(at, canvas, image) for s, image in zip(seen, images, strict=True)]
         best = max(range(len(scores)), key=scores.__getitem__)
-        rounds.append(Round(at, canvas, images, own, tuple(scores), best, match.name))
-        if match.enough is None or scores[best] >= match.enough:
+        believed = match.enough is None or scores[best] >= match.enough
+        rounds.append(Round(at, canvas, images, own, tuple(scores), best, match.name, believed))
+        if believed:
             break
     chosen = max(rounds, key=lambda r: r.score)
     return replace(chosen, earlier=tuple(r for r in rounds if r is not chosen))

@@ -71,6 +71,7 @@ def test_where_none_is_believed_the_best_is_taken():
     paint = Painted({0: 0.1, 1: 0.5, 2: 0.3, 3: 0.2})
     found = taken(paint)
     assert len(paint.seeds) == 4 and found.seeds == (1,) and [r.seeds for r in found.earlier] == [(0,), (2,), (3,)]
+    assert found.told[-1] == "taken: seed 1; the model does not see in it what was asked"
 
 
 def test_every_round_has_seeds_of_its_own():

@@ -88,6 +88,11 @@ def test_a_match_guides_a_single_candidate_too(sow, tmp_path):
             ("edit", "a.turns.json", "--instruction", "add a cat", "--match-guidance", "1", "--match", "nowhere"),
             "No CLIP model",
         ),
+        (("edit", "a.turns.json", "--instruction", "add a cat", "--retries", "9"), "--retries 9: expected 0 to 8"),
+        (
+            ("edit", "a.turns.json", "--instruction", "add a cat", "--retries", "1", "--match", "demo"),
+            "Only the model's own check knows when to try again: leave out --match demo",
+        ),
         (("edit", "a.turns.json", "--instruction", "add a cat", "--match-guidance", ".1"), "demo or a CLIP folder"),
         (
             ("edit", "a.turns.json", "--instruction", "add a cat", "--match-guidance", ".1", "--match", "own"),

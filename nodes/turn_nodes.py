@@ -74,8 +74,8 @@ class SOWTurn(io.ComfyNode):
             search_aliases=["edit by instruction", "instruct pix2pix", "inpaint", "add object", "remove object",
                             "change background", "multi-turn", "kontext"],
             inputs=[
-                io.Model.Input("model", tooltip="An SD 1.x, SD 2.x or SDXL checkpoint, LoRAs included. It is not "
-                                                "changed."),
+                io.Model.Input("model", tooltip="A Stable Diffusion checkpoint or a flow transformer (Flux and its "
+                                                "like), LoRAs included. It is not changed."),
                 io.Clip.Input("clip", tooltip="Its CLIP: the node encodes the prompt of the whole picture itself."),
                 io.Vae.Input("vae", tooltip="The VAE of the same checkpoint."),
                 picture_input(),

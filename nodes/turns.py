@@ -236,7 +236,7 @@ def take_turn(
     def moved(turn: Turn, tried: Sequence[Turn]) -> Turn:
         return elsewhere(turn, history.scene, tried, locate)
 
-    found = best_round(turn, paint, judge, before, history.scene.prompt, seeds, retries, moved)
+    found = best_round(turn, paint, judge, seeds, retries, moved)
     return finish(history, found, BY_MATCH)
 
 

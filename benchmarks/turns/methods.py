@@ -129,7 +129,7 @@ def step(
         def moved(turn: Turn, tried: Sequence[Turn]) -> Turn:
             return elsewhere(turn, scene, tried)
 
-        found = best_round(turn, painting, judge, before, scene.prompt, seeds, method.retries, moved)
+        found = best_round(turn, painting, judge, seeds, method.retries, moved)
         picture, canvas = found.images[found.best], found.canvas
         turn, rounds = measured(found.turn, canvas, picture), 1 + len(found.earlier)
         if found.scores:

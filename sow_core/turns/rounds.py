@@ -85,16 +85,14 @@ def best_round(
     turn: Turn,
     paint: Paint,
     judge: Callable[[Canvas], Match],
-    before: Tensor,
-    told: str,
     seeds: Sequence[int],
     retries: int = 0,
     elsewhere: Callable[[Turn, Sequence[Turn]], Turn] = lambda turn, tried: turn,
 ) -> Round:
     """The round that the judge likes best, of the first that it believes and those before.
 
-    before [3, H, W] with the prompt `told`. seeds: of the first round; each round takes as many further ones.
-    retries: rounds after the first, each where `elsewhere` puts it, as long as the best candidate is not believed.
+    seeds: of the first round; each round takes as many further ones. retries: rounds after the first, each where
+    `elsewhere` puts it, as long as the best candidate is not believed.
     """
     rounds: list[Round] = []
     for number in range(retries + 1):
@@ -104,7 +102,7 @@ def best_round(
         if len(seeds) == 1 and not retries:
             return Round(at, canvas, images, own)
         match = judge(canvas)
-        seen = match.scores(before, told, at, images).tolist()
+        seen = match.scores(canvas.picture, at.told, at, images).tolist()
         scores = [s - _missing(at, canvas, image) for s, image in zip(seen, images, strict=True)]
         best = max(range(len(scores)), key=scores.__getitem__)
         believed = match.enough is None or scores[best] >= match.enough

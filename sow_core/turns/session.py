@@ -239,7 +239,7 @@ def next_turn(
         def moved(turn: Turn, tried: Sequence[Turn]) -> Turn:
             return elsewhere(turn, scene, tried, locate)
 
-        found = best_round(turn, painting, judge, before, scene.prompt, seeds, wanted.retries, moved)
+        found = best_round(turn, painting, judge, seeds, wanted.retries, moved)
     for line in found.told:
         say(line)
     turn = measured(found.turn, found.canvas, found.images[found.best])

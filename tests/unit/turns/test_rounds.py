@@ -46,7 +46,7 @@ class Painted:
 def taken(paint, seeds=(0,), retries=3, judge=None, text="add a green cube", moved=True):
     turn = resolve(text, SCENE)
     go = (lambda turn, tried: elsewhere(turn, SCENE, tried)) if moved else (lambda turn, tried: turn)
-    return best_round(turn, paint, lambda canvas: judge or Region(canvas), BEFORE, PROMPT, seeds, retries, go)
+    return best_round(turn, paint, lambda canvas: judge or Region(canvas), seeds, retries, go)
 
 
 class Region(Known):
@@ -152,7 +152,7 @@ def test_a_thing_that_is_half_hidden_is_not_believed():
             return torch.full((len(after),), 0.95)
 
     def score(width, turn=turn):
-        return best_round(turn, paint(width), lambda canvas: Sure(), BEFORE, PROMPT, [0], 1).score
+        return best_round(turn, paint(width), lambda canvas: Sure(), [0], 1).score
 
     assert score(box.width) == pytest.approx(0.95) and score(box.width // 3) < 0.8
     given = resolve("add a green cube", SCENE, [box])

@@ -118,7 +118,7 @@ def step(
         guide = None
         if method.guidance:
             assert learned is not None
-            guide = Guide(learned, scene.prompt, Steering(method.guidance))
+            guide = Guide(learned, Steering(method.guidance))
 
         def painting(turn: Turn, seeds: Sequence[int]) -> tuple[Tensor, Canvas]:
             return painted(backend, before, turn, None, config, options, seeds, guide=guide)

@@ -30,15 +30,15 @@ class Match(Protocol):
     enough: float | None
     """Score from which a picture shows what was asked; None: only comparisons say something."""
 
-    def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
-        """before [3, H, W] with the prompt `told`, after [N, 3, H, W], all in 0..1 -> [N]."""
+    def scores(self, before: Tensor, turn: Turn, after: Tensor) -> Tensor:
+        """before [3, H, W], after [N, 3, H, W], all in 0..1 -> [N]."""
 
 
 class GuidingMatch(Match, Protocol):
     """A match whose gradient can guide the painting, see `steering`. The model itself (`own_match`) is none: it guides
     the painting already, by its prompt."""
 
-    def likeness(self, before: Tensor, told: str, turn: Turn) -> Callable[[Tensor], Tensor]:
+    def likeness(self, before: Tensor, turn: Turn) -> Callable[[Tensor], Tensor]:
         """`scores` as a function of `after` alone, through which gradients flow."""
 
 
@@ -80,17 +80,17 @@ class ClipMatch:
         return F.normalize(self.model.text_projection(hidden), dim=-1)
 
     @torch.no_grad()
-    def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
-        return self.likeness(before, told, turn)(after)
+    def scores(self, before: Tensor, turn: Turn, after: Tensor) -> Tensor:
+        return self.likeness(before, turn)(after)
 
-    def likeness(self, before: Tensor, told: str, turn: Turn) -> Callable[[Tensor], Tensor]:
-        new, old = self.texts([turn.prompt, told or turn.prompt])
+    def likeness(self, before: Tensor, turn: Turn) -> Callable[[Tensor], Tensor]:
+        new, old = self.texts([turn.prompt, turn.told or turn.prompt])
         with torch.no_grad():
             start = self.pictures(before[None])[0]
 
         def value(after: Tensor) -> Tensor:
             shown = self.pictures(after)
-            if turn.prompt == told or not told:
+            if turn.told in ("", turn.prompt):
                 return shown @ new
             return shown @ new + DIRECTION * F.cosine_similarity(shown - start, (new - old)[None], dim=-1)
 

@@ -131,10 +131,10 @@ class DemoMatch:
         return cls(net, vocabulary)
 
     @torch.no_grad()
-    def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
-        return self.likeness(before, told, turn)(after)
+    def scores(self, before: Tensor, turn: Turn, after: Tensor) -> Tensor:
+        return self.likeness(before, turn)(after)
 
-    def likeness(self, before: Tensor, told: str, turn: Turn) -> Callable[[Tensor], Tensor]:
+    def likeness(self, before: Tensor, turn: Turn) -> Callable[[Tensor], Tensor]:
         with torch.no_grad():
             query = self.net.query(_small(before[None]), encode_words([turn.instruction], self.vocabulary))
         return lambda after: (self.net.target(_small(after)) @ query.T)[:, 0]

@@ -63,7 +63,7 @@ class OwnMatch:
         """By a backend that brings its own VAE and encodes prompts; it is left with other prompts."""
         return cls(partial(backend_errors, backend), canvas, backend.parts.recommended.believed)
 
-    def scores(self, before: Tensor, told: str, turn: Turn, after: Tensor) -> Tensor:
+    def scores(self, before: Tensor, turn: Turn, after: Tensor) -> Tensor:
         """(smallest error of the other prompts - error of the asked one) / (the former + FLOOR), [N], below 1.
 
         Where there are no others: 1 - error.

@@ -102,7 +102,7 @@ def best_round(
         if len(seeds) == 1 and not retries:
             return Round(at, canvas, images, own)
         match = judge(canvas)
-        seen = match.scores(canvas.picture, at.told, at, images).tolist()
+        seen = match.scores(canvas.picture, at, images).tolist()
         scores = [s - _missing(at, canvas, image) for s, image in zip(seen, images, strict=True)]
         best = max(range(len(scores)), key=scores.__getitem__)
         believed = match.enough is None or scores[best] >= match.enough

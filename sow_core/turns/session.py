@@ -228,7 +228,7 @@ def next_turn(
         guide = None
         crop = cropping(wanted.crop, frame, model.size, backend.parts.snap)
         if wanted.match_guidance and wanted.match is not None:
-            guide = Guide(wanted.match, scene.prompt, Steering(wanted.match_guidance))
+            guide = Guide(wanted.match, Steering(wanted.match_guidance))
 
         def painting(turn: Turn, seeds: Sequence[int]) -> tuple[Tensor, Canvas]:
             return painted(backend, before, turn, mask, config, options, seeds, progress, guide, crop)
@@ -344,7 +344,7 @@ def replay(
     """Every turn made again from the picture before it as it is kept: record, PNG, and whether it is the same file."""
     made = []
     opened = cache(open_match)
-    guides = {record.id: _guide_of(record, state, opened) for record in state.turns}
+    guides = {record.id: _guide_of(record, opened) for record in state.turns}
     for record in state.turns:
         if record.parent is None:
             png = kept_picture(path, record.picture)
@@ -381,7 +381,7 @@ def replay(
     return made
 
 
-def _guide_of(record: Record, state: State, opened: Callable[[str], GuidingMatch | None]) -> Guide | None:
+def _guide_of(record: Record, opened: Callable[[str], GuidingMatch | None]) -> Guide | None:
     """Who guided a turn, if somebody did. Raises SowError if that match is not there any more."""
     if record.parent is None or not record.steering:
         return None
@@ -389,7 +389,7 @@ def _guide_of(record: Record, state: State, opened: Callable[[str], GuidingMatch
         match = opened(record.match)
         if match is None:
             raise SowError(f"{record.match!r} guides nothing.")
-        return Guide(match, state.turn(record.parent).prompt, Steering.from_dict(record.steering))
+        return Guide(match, Steering.from_dict(record.steering))
     except SowError as error:
         raise SowError(f"Turn {record.id} was guided by a match and cannot be made again: {error}") from error
 

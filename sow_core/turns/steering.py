@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
 
 class Guide(NamedTuple):
-    """Who guides a turn, and how: told: the prompt of the picture before."""
+    """Who guides a turn, and how."""
 
     match: GuidingMatch
-    told: str
     settings: Steering
 
 
@@ -33,7 +32,7 @@ def toward(backend: ModelBackend, canvas: Canvas, turn: Turn, guide: Guide, feat
     The paper takes that of the log-similarity, which is the score times a temperature: only the direction is used, and
     it is the same. Raises SowError where the VAE cannot be differentiated.
     """
-    score = guide.match.likeness(canvas.picture, guide.told, turn)
+    score = guide.match.likeness(canvas.picture, turn)
 
     def worth(picture: Tensor) -> Tensor:
         return score(laid_back(canvas, picture.cpu(), feather))

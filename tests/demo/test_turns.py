@@ -131,10 +131,10 @@ def test_the_stronger_a_match_guides_the_better_it_likes_the_picture(
     options, seeds = edit_options(advice, FRAME, None, None), [1, 2]
 
     def made(strength: float) -> tuple[torch.Tensor, float]:
-        guide = Guide(match, known.prompt, Steering(strength, until=1))
+        guide = Guide(match, Steering(strength, until=1))
         images, canvas = painted(demo, picture, planned, None, edit_config(advice), options, seeds, guide=guide)
         assert torch.equal(images[:, :, canvas.free < 0.5], picture[None, :, canvas.free < 0.5].expand(2, -1, -1))
-        return images, float(match.scores(picture, known.prompt, planned, images).mean())
+        return images, float(match.scores(picture, planned, images).mean())
 
     (off, zero), (_, weak), (_, strong) = made(0.0), made(0.1), made(0.3)
     assert zero + 0.005 < weak < strong - 0.005

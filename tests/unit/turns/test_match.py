@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,8 +15,9 @@ from sow_core.turns.match import ClipMatch, open_match
 from sow_core.turns.match_net import FILE, DemoMatch, MatchNet, encode_words
 from sow_core.turns.resolve import Turn
 
-TURN = Turn("add a red cube right of the blue sphere", (), "a blue sphere and a red cube on a gray floor", ())
 TOLD = "a blue sphere on a gray floor"
+PROMPT = "a blue sphere and a red cube on a gray floor"
+TURN = Turn("add a red cube right of the blue sphere", (), PROMPT, (), told=TOLD)
 
 
 def pictures(count: int) -> torch.Tensor:
@@ -25,13 +27,14 @@ def pictures(count: int) -> torch.Tensor:
 def test_zero_shot_scores_are_the_formula(clip):  # noqa: F811
     match, images = ClipMatch(clip), pictures(4)
     before, after = images[0], images[1:]
-    got = match.scores(before, TOLD, TURN, after)
+    got = match.scores(before, TURN, after)
     new, old = match.texts([TURN.prompt, TOLD])
     shown, start = match.pictures(after), match.pictures(images[:1])[0]
     turned = torch.nn.functional.cosine_similarity(shown - start, (new - old)[None], dim=-1)
     assert torch.allclose(got, shown @ new + 0.5 * turned, atol=1e-5)
     assert torch.allclose(match.pictures(images).norm(dim=-1), torch.ones(4), atol=1e-5)
-    assert not torch.allclose(got, match.scores(before, "", TURN, after)), "without words before, no direction"
+    silent = match.scores(before, replace(TURN, told=""), after)
+    assert not torch.allclose(got, silent), "without words before, no direction"
 
 
 def test_a_folder_without_a_model(tmp_path):

@@ -82,7 +82,7 @@ def test_the_score_is_the_formula_and_the_picture_that_was_asked_for_wins():
         return torch.where(free > 0, torch.full_like(before, gray / 2 + 0.5), torch.rand(3, 64, 64))
 
     after = torch.stack([painted(gray) for gray in (0.6, 0.4, 0.1, 0.45)])
-    scores = own.scores(before, TOLD, TURN, torch.where(free > 0, after, before))
+    scores = own.scores(before, TURN, torch.where(free > 0, after, before))
     assert scores.argmax() == 1
     # A gray that is d beside another is expected with an error of unit d^2.
     schedule = backend.schedule(STEPS)
@@ -129,7 +129,7 @@ def test_with_nothing_to_compare_the_smaller_error_wins_and_is_believed():
     before, free = torch.full((3, 64, 64), 0.5), torch.ones(64, 64)
     own = OwnMatch.of(Shown({ASKED: 0.4}), Canvas(before, free, before, ASKED, (), WHOLE))  # type: ignore[arg-type]
     after = torch.stack([torch.full_like(before, gray / 2 + 0.5) for gray in (0.5, 0.4)])
-    scores = own.scores(before, "", Turn("as I say", (), ASKED, ()), after)
+    scores = own.scores(before, Turn("as I say", (), ASKED, ()), after)
     assert scores[1] > scores[0] >= own.enough
 
 
@@ -149,8 +149,8 @@ def test_of_a_large_picture_it_looks_at_the_window_alone():
                 Canvas(embedded(before), embedded(free), before, ASKED, (), window, TOLD))  # fmt: skip
     grays = dict.fromkeys(rivals(ASKED, TOLD, TURN), 0.7) | {TOLD: 0.0, ASKED: 0.4}
     small, large = (OwnMatch.of(Shown(grays), c) for c in canvases)  # type: ignore[arg-type]
-    scores = small.scores(before, TOLD, TURN, after)
-    assert torch.equal(scores, large.scores(embedded(before), TOLD, TURN, embedded(after))) and scores[0] != scores[1]
+    scores = small.scores(before, TURN, after)
+    assert torch.equal(scores, large.scores(embedded(before), TURN, embedded(after))) and scores[0] != scores[1]
 
 
 def test_the_demo_model_knows_its_colours_and_shapes():
@@ -179,5 +179,5 @@ def test_the_demo_model_knows_its_colours_and_shapes():
         prompt, told = cube_caption((old, new)), cube_caption((old,))
         turn = Turn("add it", (region,), prompt, (Thing(old.name), Thing(new.name)), fresh=new.name)
         own = OwnMatch.of(backend, Canvas(before, free, before, prompt, (region,), Window.whole((128, 128)), told))
-        right += int(own.scores(before, told, turn, torch.stack([bad, good])).argmax())
+        right += int(own.scores(before, turn, torch.stack([bad, good])).argmax())
     assert right >= 4

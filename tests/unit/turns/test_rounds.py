@@ -25,7 +25,7 @@ class Known:
     def __init__(self, enough: float | None = 0.9) -> None:
         self.enough = enough
 
-    def scores(self, before, told, turn, after):
+    def scores(self, before, turn, after):
         return after.mean((1, 2, 3))
 
 
@@ -56,7 +56,7 @@ class Region(Known):
         super().__init__(0.8)
         self.free = canvas.free
 
-    def scores(self, before, told, turn, after):
+    def scores(self, before, turn, after):
         return (after.mean(1) * self.free).sum((1, 2)) / self.free.sum()
 
 
@@ -148,7 +148,7 @@ def test_a_thing_that_is_half_hidden_is_not_believed():
         return lambda turn, seeds: (image[None], make_canvas(BEFORE, turn, EditOptions()))
 
     class Sure(Known):
-        def scores(self, before, told, turn, after):
+        def scores(self, before, turn, after):
             return torch.full((len(after),), 0.95)
 
     def score(width, turn=turn):

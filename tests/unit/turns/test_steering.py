@@ -25,7 +25,7 @@ from sow_core.turns.window import Window
 PROMPT = "a red cube and a blue cube on a gray floor"
 TOLD = "a red cube on a gray floor"
 THINGS = (Thing("red cube", Box(4, 20, 24, 24)), Thing("blue cube", Box(60, 24, 24, 24)))
-TURN = Turn("add a blue cube right of the red cube", (Box(32, 16, 32, 32),), PROMPT, ())
+TURN = Turn("add a blue cube right of the red cube", (Box(32, 16, 32, 32),), PROMPT, (), told=TOLD)
 WORDS = "make the red cube yellow"
 
 
@@ -41,8 +41,8 @@ def match(request, clip):  # noqa: F811
 def test_the_likeness_is_the_score_and_has_a_gradient(match):
     before, *after = pictures(3)
     after = torch.stack(after).requires_grad_(True)
-    value = match.likeness(before, TOLD, TURN)(after)
-    scores = match.scores(before, TOLD, TURN, after)
+    value = match.likeness(before, TURN)(after)
+    scores = match.scores(before, TURN, after)
     assert torch.equal(value.detach(), scores) and not scores.requires_grad
     (gradient,) = torch.autograd.grad(value.sum(), after)
     assert gradient.flatten(1).any(dim=1).all()
@@ -54,13 +54,13 @@ def test_a_step_along_the_gradient_raises_the_score_of_the_finished_picture(matc
     crop = None if window is None else lambda region: window
     canvas, backend = make_canvas(before, TURN, options, crop=crop), KnownBackend()
     x0 = 0.3 * torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(1))
-    guide = Guide(match, TOLD, Steering(0.1))
+    guide = Guide(match, Steering(0.1))
     with torch.no_grad():
         gradient = toward(backend, canvas, TURN, guide, options.feather)(x0)
     length = gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
 
     def score(latents):
-        return match.scores(before, TOLD, TURN, laid_back(canvas, backend.decode(latents), options.feather))
+        return match.scores(before, TURN, laid_back(canvas, backend.decode(latents), options.feather))
 
     step = 0.002 * gradient / length
     assert (score(x0 + step) > score(x0)).all() and (score(x0) > score(x0 - step)).all()

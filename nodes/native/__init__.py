@@ -113,19 +113,22 @@ def encode_layout(vae: Any, layout: Layout, reads: Encode | None = None) -> Enco
     Done before sampling, while the UNet may be elsewhere. reads: what the plan needs; None: all that any plan may.
     Raises SowError for an unfitting VAE or non-finite values.
     """
-    import torch
-
     from ...sow_core.method.encoded import encode_with
     from ...sow_core.method.plan import Encode
     from .checks import check_vae
 
     check_vae(vae, cell=layout.cell)
 
-    def encode(pictures: Tensor) -> Tensor:
-        made = [vae.encode(picture.movedim(0, -1)[None]).float().cpu() for picture in pictures]
-        return torch.cat([latent[:, :, 0] if latent.ndim == 5 else latent for latent in made])
+    return encode_with(lambda pictures: encoded(vae, pictures), layout, reads or Encode(canvas=True))
 
-    return encode_with(encode, layout, reads or Encode(canvas=True))
+
+def encoded(vae: Any, pictures: Tensor) -> Tensor:
+    """Latents [N, C, h, w] of pictures [N, 3, H, W] in 0..1, one by one, in the VAE's own scale and on the CPU."""
+    import torch
+
+    from .backend import unframed
+
+    return torch.cat([unframed(vae.encode(p.movedim(0, -1)[None])).float().cpu() for p in pictures])
 
 
 def latent_shape(encoded: EncodedLayout, frames: bool) -> tuple[int, ...]:

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_management
-import comfy.samplers
 import comfy.utils
-import torch
 from torch import Tensor
 
 from ...sow_core.turns.own_match import calls_of, noise_errors, row_names
-from .backend import NativeBackend, unframed
+from . import encoded
+from .asking import Question, put
+from .backend import NativeBackend
 from .checks import check_model, check_vae
-from .sampler import SowGuider, scaled
 
 
 def prompt_errors(model: Any, clip: Any, vae: Any, pictures: Tensor, free: Tensor, prompts: Sequence[str]) -> Tensor:
@@ -23,31 +22,21 @@ def prompt_errors(model: Any, clip: Any, vae: Any, pictures: Tensor, free: Tenso
     Reports every call, so that the host can cancel it. Raises SowError for a MODEL or VAE of another kind.
     """
     check_vae(vae, check_model(model))
-    latents = torch.cat([unframed(vae.encode(p.movedim(0, -1)[None])).float().cpu() for p in pictures])
     rows = row_names(prompts)
-    guider = SowGuider(model)
-    guider.set_rows({row: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for row, text in rows.items()})
-    judge = _Judge(latents, free, list(rows))
-    framed = model.model.latent_format.latent_dimensions == 3
-    empty = torch.zeros_like(latents.unsqueeze(2) if framed else latents)
-    guider.sample(empty, empty, judge, torch.ones(2), disable_pbar=True, seed=0)
+    judge = _Judge(encoded(vae, pictures), free, list(rows))
+    put(model, judge, {row: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for row, text in rows.items()})
     assert judge.errors is not None
     return judge.errors
 
 
-class _Judge(comfy.samplers.Sampler):
-    """No sampling at all: the host loads model and prompts as for one, and the model is asked about known pictures."""
-
+class _Judge(Question):
     def __init__(self, latents: Tensor, free: Tensor, rows: Sequence[str]) -> None:
-        self.latents, self.free, self.rows = latents, free, rows
+        super().__init__(latents)
+        self.free, self.rows = free, rows
         self.errors: Tensor | None = None
 
-    def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], callback: Any, noise: Tensor,
-               *_: Any, **__: Any) -> Tensor:  # fmt: skip
-        grid = (noise.shape[-2], noise.shape[-1])
-        backend = NativeBackend(model_wrap, extra_args["model_options"], grid, noise.device, 0)
-        base = model_wrap.inner_model
-        z = scaled(base.process_latent_in, self.latents.to(noise.device, torch.float32), noise.ndim == 5)
+    def ask(self, guider: Any, z: Tensor, options: dict[str, Any]) -> None:
+        backend = NativeBackend(guider, options, (z.shape[-2], z.shape[-1]), z.device, 0)
         bar = comfy.utils.ProgressBar(calls_of(self.rows))
 
         def asked() -> None:
@@ -55,4 +44,3 @@ class _Judge(comfy.samplers.Sampler):
             comfy.model_management.throw_exception_if_processing_interrupted()
 
         self.errors = noise_errors(backend, z, self.free, self.rows, asked)
-        return noise

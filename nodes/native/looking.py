@@ -25,14 +25,15 @@ from ...sow_core.turns.grounding import (
     no_attention,
     parts_of,
 )
+from . import encoded
+from .asking import Question, put
 from .checks import check_model, check_vae
 from .concepts import Reader, prompt_ids
 from .flow import HostScale, schedule_of
 from .joint import JointHooks
-from .sampler import SowGuider, scaled
 from .words import word_places
 
-Ask = Callable[[dict[str, Any]], None]
+Call = Callable[[dict[str, Any]], None]
 """Asks the model about the picture, with these model options."""
 
 
@@ -47,7 +48,7 @@ def word_map(model: Any, clip: Any, vae: Any, picture: Tensor, prompt: str, word
     """[h, w] in 0..1 on latent cells, as `sow_core.turns.grounding.word_map`. Raises SowError."""
     family = check_model(model)
     check_vae(vae, family)
-    latent = vae.encode(picture.movedim(0, -1)[None]).float().cpu()
+    latent = encoded(vae, picture[None])
     positive = clip.encode_from_tokens_scheduled(clip.tokenize(prompt))
     look: _Look
     if family is None:
@@ -55,9 +56,7 @@ def word_map(model: Any, clip: Any, vae: Any, picture: Tensor, prompt: str, word
     else:
         words = word_places(clip, family, prompt, word, positive[0][0].shape[1])
         look, groups = _JointLook(latent, seed, family, words), [[n] for n in range(len(words))]
-    guider = SowGuider(model)
-    guider.set_rows({"positive": positive})
-    guider.sample(torch.zeros_like(latent), torch.zeros_like(latent), look, torch.ones(2), disable_pbar=True, seed=seed)
+    put(model, look, {"positive": positive}, seed)
     if not look.maps:
         raise no_attention(word)
     return joint_map(look.maps, groups, latent.shape[-2], latent.shape[-1])
@@ -72,41 +71,36 @@ def _unet_groups(clip: Any, prompt: str, word: str) -> list[list[int]]:
     return find_groups(prompt_ids(clip, prompt), pieces, word)
 
 
-class _Look(comfy.samplers.Sampler):
-    """No sampling at all: the host loads model and prompt as for one, and the model is asked about a known picture."""
-
+class _Look(Question):
     levels: Sequence[int] = LEVELS
     flow = False
 
     def __init__(self, latent: Tensor, seed: int) -> None:
-        self.latent = latent
+        super().__init__(latent)
         self.seed = seed
         self.maps: Sequence[Tensor] = ()
 
-    def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], callback: Any, noise: Tensor,
-               *_: Any, **__: Any) -> Tensor:  # fmt: skip
-        base, framed = model_wrap.inner_model, noise.ndim == 5
-        latent = self.latent[:, :, 0] if framed else self.latent
-        z = scaled(base.process_latent_in, latent.to(noise.device), framed)
+    def ask(self, guider: Any, z: Tensor, options: dict[str, Any]) -> None:
+        base = guider.inner_model
+        framed = base.latent_format.latent_dimensions == 3
         schedule = schedule_of(base.model_sampling, STEPS)
         generator = torch.Generator().manual_seed(self.seed)
 
-        def ask(options: dict[str, Any]) -> None:
+        def call(options: dict[str, Any]) -> None:
             for level in self.levels:
                 drawn = torch.randn(DRAWS, *z.shape[1:], generator=generator).to(z)
                 scale = HostScale(schedule, level, self.flow)
                 state = add_noise(z.expand(DRAWS, -1, -1, -1), drawn, schedule, level) / scale.divisor
                 sigma = state.new_full((DRAWS,), scale.sigma)
                 state = state.unsqueeze(2) if framed else state
-                comfy.samplers.calc_cond_batch(base, [model_wrap.conds["positive"]], state, sigma, options)
+                comfy.samplers.calc_cond_batch(base, [guider.conds["positive"]], state, sigma, options)
 
-        self.maps = self.read(ask, extra_args["model_options"], (z.shape[-2], z.shape[-1]))
-        return noise
+        self.maps = self.read(call, options, (z.shape[-2], z.shape[-1]))
 
-    def read(self, ask: Ask, options: dict[str, Any], canvas: tuple[int, int]) -> list[Tensor]:
+    def read(self, call: Call, options: dict[str, Any], canvas: tuple[int, int]) -> list[Tensor]:
         """The attention of every layer, while the model is asked."""
         reader = _Seen()
-        ask(reader.options(options))
+        call(reader.options(options))
         return reader.kept
 
 
@@ -120,10 +114,10 @@ class _JointLook(_Look):
         super().__init__(latent, seed)
         self.family, self.words = family, words
 
-    def read(self, ask: Ask, options: dict[str, Any], canvas: tuple[int, int]) -> list[Tensor]:
+    def read(self, call: Call, options: dict[str, Any], canvas: tuple[int, int]) -> list[Tensor]:
         reader = _JointSeen(options.setdefault("transformer_options", {}), self.family, canvas, self.words)
         with reader.installed():
-            ask(options)
+            call(options)
         return reader.kept
 
 

@@ -22,7 +22,7 @@ MEASURES = ("precision", "recall", "f1", "rsim", "exact", "obeyed", "drift", "be
 PORTRAIT = ("right", "kept", "identity", "change", "drift")
 PALETTE = (
     "#7b241c", "#c0392b", "#b9770e", "#e67e22", "#f1c40f", "#8e44ad", "#7a8794", "#2c82c9", "#27ae60",
-    "#16a085",
+    "#16a085", "#34495e", "#d98880", "#7dcea0",
 )  # fmt: skip
 """One for each method."""
 SHEET_SCENES = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..sow_core.turns.rounds import MOST_RETRIES
+from ..sow_core.turns.rounds import MOST_CANDIDATES, MOST_RETRIES
 from . import remarks
 from . import sockets as S
 from . import turns as T
@@ -83,7 +83,7 @@ class SOWTurn(io.ComfyNode):
                 S.seed_input(),
                 S.cfg_input(),
                 *place_inputs(),
-                io.Int.Input("candidates", default=1, min=1, max=16,
+                io.Int.Input("candidates", default=1, min=1, max=MOST_CANDIDATES,
                              tooltip="Pictures to choose from. They share the inversion, so that each further one "
                                      "costs less."),
                 io.Int.Input("pick", default=0, min=-1, max=15,

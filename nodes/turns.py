@@ -28,7 +28,7 @@ from ..sow_core.turns.presets import edit_config, edit_options
 from ..sow_core.turns.resolve import Locate, Scene, Turn, elsewhere, resolve
 from ..sow_core.turns.rounds import Round, best_round, check_rounds
 from ..sow_core.turns.things import Thing
-from ..sow_core.turns.window import AUTO, OFF, Window, cropping
+from ..sow_core.turns.window import AUTO, OFF, cropping
 from .draw import draw_turn, from_picture
 from .find import clip_folders
 from .layout import picture_of, to_image
@@ -40,8 +40,6 @@ BY_MATCH = -1
 """The value of `pick` that leaves the choice to a match."""
 OWN, DEMO = "own", "demo"
 """Matches: the model that paints, and one that was learned for the demo world; others are the host's CLIP folders."""
-
-
 CROPS = (AUTO, OFF, "1.5", "2", "3", "4")
 """What the node offers of `window.find_window`."""
 
@@ -249,7 +247,7 @@ def finish(history: History, found: Round, pick: int) -> Made:
     turn = measured(found.turn, canvas, images[chosen])
     lines = [f"instruction: {turn.instruction}", f"prompt: {turn.prompt}", *found.told]
     lines += [f"region: {region}" for region in turn.regions]
-    if canvas.window != Window.whole(history.scene.frame):
+    if canvas.cropped:
         lines.append(f"window: {canvas.window}")
     lines += _known(turn)
     scene = Scene(history.scene.frame, turn.prompt, turn.things)

@@ -111,8 +111,7 @@ def step(
 ) -> Step:
     """One turn of a method. Raises SowError where the instruction means nothing in the scene."""
     turn = resolve(text, scene, regions if method.given else ())
-    canvas = make_canvas(before, turn, options)
-    canvas, tried, rounds = make_canvas(before, turn, options), None, 1
+    tried, rounds = None, 1
     if method.how == "turn":
         seeds = [seed + 1000 * n for n in range(method.candidates)]
         guide = None
@@ -135,6 +134,7 @@ def step(
         if found.scores:
             tried = torch.cat([r.images for r in (*found.earlier, found)])
     else:
+        canvas = make_canvas(before, turn, options)
         plans = {
             "replacement": lambda: peers.replacement(config.steps, config.guidance),
             "sdedit": lambda: peers.sdedit(config.steps, 7, config.guidance),

@@ -14,15 +14,16 @@ import comfy.samplers
 from torch import Tensor
 
 from ...sow_core.backends.concepts import pull
-from ...sow_core.backends.gradients import differentiable
+from ...sow_core.backends.gradients import differentiable, explained
 from ...sow_core.errors import SowError
-from ...sow_core.memory import is_out_of_memory
 from ...sow_core.method.separation import Separation, concept_maps, find_tokens, grid_of
 from .attention import OVERRIDE
 
 OPTION = "sow_separate"
 """Under this name a MODEL's options carry a `Request`."""
 NEEDS_ONE = "SOW Separate needs one plain positive prompt: prompts with areas, masks or schedules have no single place."
+NO_SLOPE = ("This MODEL cannot be differentiated, which SOW Separate needs ({}); remove it, or load the model in "
+            "float16 or float32.")  # fmt: skip
 
 
 class Request(NamedTuple):
@@ -147,15 +148,8 @@ def slope(
             raise SowError("This model reads no prompt at that size: choose another depth in SOW Separate.")
         return clean
 
-    try:
-        with differentiable(base.diffusion_model):
-            return Slope(*pull(state, call, reader.kept, lambda layers: objective(concept_maps(layers, tokens, grid))))
-    except (RuntimeError, NotImplementedError) as error:
-        if is_out_of_memory(error) or isinstance(error, SowError):
-            raise
-        reason = " ".join(str(error).split())[:120]
-        raise SowError(f"This MODEL cannot be differentiated, which SOW Separate needs ({reason}); remove it, or load "
-                       "the model in float16 or float32.") from error  # fmt: skip
+    with explained(NO_SLOPE), differentiable(base.diffusion_model):
+        return Slope(*pull(state, call, reader.kept, lambda layers: objective(concept_maps(layers, tokens, grid))))
 
 
 def _plain(conds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from ...sow_core.errors import SowError
 from ...sow_core.method import families
 from ...sow_core.method.families import Family
+from ...sow_core.method.separation import find_tokens
 from ...sow_core.turns.grounding import ALSO, find_groups, no_attention, not_named, parts_of
 
 TEXTS: dict[Family, tuple[str, ...]] = {
@@ -66,7 +67,8 @@ def _groups(clip: Any, name: str, prompt: str, word: str) -> list[list[int]]:
     whole, none = ids_of(clip, name, prompt), ids_of(clip, name, "")
     first, inner = added(whole, none)
     parts = parts_of(word)
-    within = [added(ids_of(clip, name, BEFORE + part), ids_of(clip, name, BEFORE.strip()))[1] for part in parts]
+    article = ids_of(clip, name, BEFORE.strip())
+    within = [added(ids_of(clip, name, BEFORE + part), article)[1] for part in parts]
     ahead = [added(ids_of(clip, name, part), none)[1] for part in parts[:1]]
     try:
         groups = find_groups(inner, within, word)
@@ -74,14 +76,8 @@ def _groups(clip: Any, name: str, prompt: str, word: str) -> list[list[int]]:
         groups = find_groups(inner, [*ahead, *within[1:]], word)
     for part, group in zip(parts[-len(groups) :], groups, strict=True):
         if part in ALSO:
-            helper = added(ids_of(clip, name, BEFORE + ALSO[part]), ids_of(clip, name, BEFORE.strip()))[1]
-            at = _find(inner, helper)
-            group += [] if at is None else range(at, at + len(helper))
+            group += find_tokens(inner, added(ids_of(clip, name, BEFORE + ALSO[part]), article)[1])
     return [[first + n for n in group] for group in groups]
-
-
-def _find(ids: Sequence[Any], piece: Sequence[Any]) -> int | None:
-    return next((n for n in range(len(ids)) if list(ids[n : n + len(piece)]) == list(piece)), None)
 
 
 def added(longer: Sequence[Any], shorter: Sequence[Any]) -> tuple[int, list[Any]]:

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor
 
 from ..errors import SowError
-from ..memory import is_out_of_memory
 from ..method.backend import Backend
 from ..method.guidance import EMPTY, NEGATIVE
 from ..method.separation import find_tokens
 from . import latents
 from .components import Parts
-from .gradients import differentiable, slope
+from .gradients import differentiable, explained, slope
+
+NO_SLOPE = (
+    "The VAE of this model cannot be differentiated ({}); switch the guidance by a match off, or load the model in "
+    "float32."
+)
 
 
 class TextEmbedding(NamedTuple):
@@ -143,15 +147,8 @@ class ModelBackend(Backend):
         value: a picture [1, 3, H, W] as `decode` gives it -> [1]. The VAE is as before after it. Raises SowError
         where it cannot be differentiated.
         """
-        try:
-            with differentiable(self.parts.vae):
-                return torch.cat([slope(z[None], lambda state: value(self._picture(state))) for z in latent])
-        except (RuntimeError, NotImplementedError) as error:
-            if is_out_of_memory(error):
-                raise
-            reason = " ".join(str(error).split())[:120]
-            raise SowError(f"The VAE of this model cannot be differentiated ({reason}); switch the guidance by a match "
-                           "off, or load the model in float32.") from error  # fmt: skip
+        with explained(NO_SLOPE), differentiable(self.parts.vae):
+            return torch.cat([slope(z[None], lambda state: value(self._picture(state))) for z in latent])
 
 
 def clip_tokens(tokenizer: Any, encoder: Any, text: str) -> Tensor:

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import SowError
+from ..memory import is_out_of_memory
+
 
 @contextmanager
 def differentiable(module: torch.nn.Module) -> Iterator[None]:
@@ -38,6 +41,17 @@ def differentiable(module: torch.nn.Module) -> Iterator[None]:
             held[name] = value
         for p in asked:
             p.requires_grad_(True)
+
+
+@contextmanager
+def explained(message: str) -> Iterator[None]:
+    """What torch raises where something has no gradient becomes a SowError: `message`, its {} the reason."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        if is_out_of_memory(error) or isinstance(error, SowError):
+            raise
+        raise SowError(message.format(" ".join(str(error).split())[:120])) from error
 
 
 LOSS_SCALE = 2.0**12

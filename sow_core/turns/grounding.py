@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from ..errors import SowError
 from ..method.box import CELL, Box
 from ..method.schedule import add_noise
+from ..method.separation import find_tokens
 
 if TYPE_CHECKING:
     from ..backends.base import ModelBackend
@@ -148,18 +150,11 @@ def parts_of(word: str) -> list[str]:
 
 def find_groups(ids: Sequence[int], pieces: Sequence[Sequence[int]], word: str) -> list[list[int]]:
     """The same of token ids: `ids` of the prompt, `pieces` of each part of the word, without marks."""
-    whole = [i for piece in pieces for i in piece]
-    for at in range(len(ids) - len(whole) + 1):  # the words side by side, if they are
-        if whole and list(ids[at : at + len(whole)]) == whole:
-            groups = []
-            for piece in pieces:
-                groups.append(list(range(at, at + len(piece))))
-                at += len(piece)
-            return groups
-    last = list(pieces[-1]) if pieces else []
-    for at in range(len(ids) - len(last) + 1):
-        if last and list(ids[at : at + len(last)]) == last:
-            return [list(range(at, at + len(last)))]
+    if found := find_tokens(ids, [i for piece in pieces for i in piece]):  # the words side by side, if they are
+        places = iter(found)
+        return [list(islice(places, len(piece))) for piece in pieces]
+    if pieces and (found := find_tokens(ids, pieces[-1])):
+        return [list(found)]
     raise not_named(word)
 
 

@@ -136,12 +136,12 @@ def rivals(prompt: str, told: str, turn: Turn) -> tuple[str, ...]:
 
 def _nearest_first(turn: Turn) -> list[str]:
     """The other things' names, the fresh thing's neighbours before those that are far off or nobody knows where."""
-    new = next((t.box for t in turn.things if t.name == turn.fresh), None)
+    new = turn.fresh_thing
 
     def far(box: Box | None) -> float:
-        if box is None or new is None:
+        if box is None or new is None or new.box is None:
             return math.inf
-        return math.dist(box.center, new.center)
+        return math.dist(box.center, new.box.center)
 
     return [t.name for t in sorted(turn.things, key=lambda t: far(t.box)) if t.name != turn.fresh]
 

@@ -79,6 +79,12 @@ class Canvas:
         """[h, w] of 0 or 1: what may change of what the model is shown."""
         return self.window.see_mask(self.free)
 
+    @property
+    def cropped(self) -> bool:
+        """Whether the model is shown a part of the picture, or another size of it."""
+        height, width = self.free.shape
+        return self.window != Window.whole((width, height))
+
     def as_shown(self, images: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] after the turn as the model was shown the one before it: [N, 3, h, w]."""
         return torch.where(self.open > 0, self.window.see(images), self.shown.to(images))
@@ -254,8 +260,8 @@ def measured(turn: Turn, canvas: Canvas, after: Tensor) -> Turn:
 
     The plan's box stays where hardly anything, or nearly all of the region, has changed.
     """
-    thing = next((t for t in turn.things if t.name == turn.fresh), None)
-    if thing is None or not turn.fresh:
+    thing = turn.fresh_thing
+    if thing is None:
         return turn
     difference = (after - canvas.picture).abs().amax(0)
     strong = difference[difference > CHANGED[0]]

@@ -63,6 +63,10 @@ class Turn:
     told: str = ""
     """The prompt of the picture before the turn; empty if there was none."""
 
+    @property
+    def fresh_thing(self) -> Thing | None:
+        return next((t for t in self.things if t.name == self.fresh), None) if self.fresh else None
+
 
 def resolve(
     text: str,
@@ -104,7 +108,7 @@ def elsewhere(turn: Turn, scene: Scene, tried: Sequence[Turn], locate: Locate | 
     given, or where there is no other."""
     if not turn.movable:
         return turn
-    avoid = [t.box for turn in tried for t in turn.things if t.name == turn.fresh and t.box is not None]
+    avoid = [t.box for t in (turn.fresh_thing for turn in tried) if t is not None and t.box is not None]
     known = {t.name: t for t in turn.things if t.box is not None and t.name != turn.fresh}
     scene = replace(scene, things=tuple(known.get(t.name, t) for t in scene.things))
     try:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..errors import SowError
-from ..method.box import Box
 from .match import Match
 from .painting import Canvas, measured
 from .resolve import Turn
@@ -56,14 +55,12 @@ class Round:
 
 def _missing(turn: Turn, canvas: Canvas, image: Tensor) -> float:
     """What a picture loses where its fresh thing fills little of the place that the rules chose: it is half hidden."""
-    planned, found = (_fresh_box(t) for t in (turn, measured(turn, canvas, image)))
-    if not turn.movable or planned is None or found is None:
+    if not turn.movable:
         return 0.0
-    return HIDDEN * max(FILLED - found.intersect(planned).area / max(planned.area, 1), 0.0)
-
-
-def _fresh_box(turn: Turn) -> Box | None:
-    return next((t.box for t in turn.things if t.name == turn.fresh), None)
+    planned, found = turn.fresh_thing, measured(turn, canvas, image).fresh_thing
+    if planned is None or planned.box is None or found is None or found.box is None:
+        return 0.0
+    return HIDDEN * max(FILLED - found.box.intersect(planned.box).area / max(planned.box.area, 1), 0.0)
 
 
 def check_rounds(candidates: int, retries: int, match: Match | None = None) -> None:

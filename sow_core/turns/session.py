@@ -243,8 +243,7 @@ def next_turn(
     for line in found.told:
         say(line)
     turn = measured(found.turn, found.canvas, found.images[found.best])
-    whole = found.canvas.window == Window.whole(frame)
-    if not whole:
+    if found.canvas.cropped:
         say(f"window: {found.canvas.window}")
     for note in turn.notes:
         say(f"note: {note}")
@@ -274,7 +273,7 @@ def next_turn(
         options.most,
         turn.notes,
         steering={} if guide is None else asdict(guide.settings),
-        window=() if whole else found.canvas.window.numbers,
+        window=found.canvas.window.numbers if found.canvas.cropped else (),
     )
     return record, png
 
